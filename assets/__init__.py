@@ -1,0 +1,1 @@
+"""What comes with spanmill: the default model and the sample corpus, each with a card."""

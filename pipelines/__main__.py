@@ -1,0 +1,44 @@
+"""The command line: `spanmill JOB ...`, also `python -m pipelines JOB ...`."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from schemas.errors import ConfigError, PipelineError
+
+JOBS = {
+    "annotate": "annotate a corpus with named entities",
+    "train": "fine-tune a tagger on labelled text",
+}
+
+USAGE = "usage: spanmill JOB [options]\n\n{jobs}\n\nspanmill JOB --help lists the options of a job."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one job and returns the exit status: 0 complete, 1 failed, 2 wrong options or input, 3 too many failed."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        width = max(map(len, JOBS))
+        print(USAGE.format(jobs="\n".join(f"  {name:<{width}}  {text}" for name, text in JOBS.items())))
+        return 0
+    job, *rest = words
+    try:
+        if job not in JOBS:
+            raise ConfigError(f"expected a job of {sorted(JOBS)}, found {job!r}")  # noqa: TRY301
+        status: int = importlib.import_module(f"pipelines.{job}").main(rest)
+    except ConfigError as error:
+        print(f"spanmill: {error}", file=sys.stderr)
+        return 2
+    except PipelineError as error:
+        print(f"spanmill: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output went away (`spanmill ... | head`); nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

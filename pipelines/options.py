@@ -1,0 +1,191 @@
+"""Options of a job: a frozen dataclass becomes flags, a TOML file gives defaults, Beam's own flags ride along.
+
+Nothing here imports Beam before a job runs, so that `--help` answers at once.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from schemas.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+
+def option(
+    text: str, default: Any = dataclasses.MISSING, *, choices: Sequence[str] = (), metavar: str | None = None
+) -> Any:
+    """A dataclass field with the help text, choices and placeholder of its flag; required without a default."""
+    metadata = {"help": text, "choices": tuple(choices), "metavar": metavar}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see spanmill {self.prog.split()[-1]} --help")
+
+
+def build_parser(options: type, *, prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser with one flag per field of a dataclass."""
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("--config", metavar="FILE.toml", help="defaults for these options; flags override them")
+    add_options(parser, options)
+    parser.epilog = "Every flag of the Beam runner is accepted too, such as --runner, --project or --direct_num_workers."
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+    """Adds a flag per field, without defaults, so that what was given can be told from what was not."""
+    hints = typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        flag, hint = "--" + field.name.replace("_", "-"), hints[field.name]
+        arguments: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _help(field)}
+        if hint is bool:
+            arguments["action"] = argparse.BooleanOptionalAction
+        else:
+            is_many = typing.get_origin(hint) is tuple
+            arguments["type"] = typing.get_args(hint)[0] if is_many else hint
+            arguments["metavar"] = field.metadata["metavar"] or field.name.rpartition("_")[2].upper()
+            if is_many:
+                arguments["nargs"] = "+"
+                arguments["action"] = "extend"
+            if field.metadata["choices"]:
+                arguments["choices"] = field.metadata["choices"]
+                del arguments["metavar"]
+        parser.add_argument(flag, **arguments)
+
+
+def parse_options(
+    options: type[T], arguments: Sequence[str], *, prog: str, description: str
+) -> tuple[T, list[str]]:
+    """Flags to the options of a job and what is left for Beam.
+
+    Raises:
+      ConfigError: a flag or key is unknown, missing or of the wrong type.
+    """
+    parser = build_parser(options, prog=prog, description=description)
+    given, beam_flags = parser.parse_known_args(list(arguments))
+    values = vars(given)
+    config = values.pop("config", None)
+    defaults, config_flags = read_config(Path(config), options) if config else ({}, [])
+    check_beam_flags([*config_flags, *beam_flags], options)
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    merged = {**defaults, **values}
+    missing = [
+        "--" + field.name.replace("_", "-")
+        for field in dataclasses.fields(options)  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and field.name not in merged
+    ]
+    if missing:
+        raise ConfigError(f"expected {' and '.join(missing)}, found none; see {prog} --help")
+    return options(**merged), [*config_flags, *beam_flags]
+
+
+def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
+    """A TOML file to option values and, from its `[beam]` table, to Beam flags.
+
+    Raises:
+      ConfigError: the file is no TOML, a key is unknown, or a value has the wrong type.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read --config {str(path)!r}: {error}") from error
+    beam = content.pop("beam", {})
+    hints = typing.get_type_hints(options)
+    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(options)}
+    values = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in hints:
+            raise ConfigError(f"unknown key {key!r} in {str(path)!r}{_nearest(name, hints)}")
+        values[name] = _coerce(value, hints[name], f"key {key!r} in {str(path)!r}")
+        if choices[name] and values[name] not in choices[name]:
+            raise ConfigError(f"expected key {key!r} in {str(path)!r} to be one of {choices[name]}, found {value!r}")
+    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in beam.items() if value is not False]
+    return values, flags
+
+
+def check_beam_flags(flags: Sequence[str], options: type) -> None:
+    """Refuses flags that neither the job nor Beam knows.
+
+    Raises:
+      ConfigError: naming the flag and the nearest known one.
+    """
+    names = [flag.partition("=")[0] for flag in flags if flag.startswith("-")]
+    if not flags:
+        return
+    if not flags[0].startswith("-"):
+        raise ConfigError(f"expected a flag, found {flags[0]!r}")
+    own = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(options)]
+    known = beam_flag_names()
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown flag {name!r}{_nearest(name, [*own, *known])}")
+
+
+def beam_flag_names() -> set[str]:
+    """Every flag that Beam's own PipelineOptions define."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    classes = list(PipelineOptions.__subclasses__())
+    for class_ in classes:
+        if class_.__module__.startswith("apache_beam.") and "_add_argparse_args" in vars(class_):
+            class_._add_argparse_args(parser)
+    return {name for action in parser._actions for name in action.option_strings}
+
+
+def parse_pairs(values: Sequence[str], *, flag: str) -> dict[str, str]:
+    """`KEY=VALUE` arguments to a mapping.
+
+    Raises:
+      ConfigError: one has no equals sign.
+
+    >>> parse_pairs(["ORG=0.7"], flag="--label-threshold")
+    {'ORG': '0.7'}
+    """
+    pairs = {}
+    for value in values:
+        key, mark, right = value.partition("=")
+        if not mark or not key or not right:
+            raise ConfigError(f"expected {flag} KEY=VALUE, found {value!r}")
+        pairs[key] = right
+    return pairs
+
+
+def _help(field: Any) -> str:
+    text = str(field.metadata["help"])
+    if field.default in (dataclasses.MISSING, "", (), False):
+        return text
+    shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+    return f"{text} (default: {shown})".replace("%", "%%")
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        items = value if isinstance(value, list) else [value]
+        return tuple(_coerce(item, inner, where) for item in items)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = hint if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) else object
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ConfigError(f"expected {where} to be {expected.__name__}, found {value!r}")
+    return value

@@ -1,0 +1,1 @@
+"""What data is: frozen dataclasses, Arrow schemas and the errors that name them."""

@@ -1,0 +1,41 @@
+"""Dead letters: what could not be annotated, and why; never the text itself."""
+
+import pyarrow as pa
+
+DEAD_LETTER_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64()),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("digest", pa.string()),
+        pa.field("size_bytes", pa.int64()),
+    ]
+)
+"""`row` and `id` are null for a letter about a whole file; `digest` and `size_bytes` are of the text."""
+
+
+def dead_letter(
+    source: str,
+    *,
+    row: int | None,
+    stage: str,
+    error: str,
+    message: str,
+    document_id: str | None = None,
+    digest: str | None = None,
+    size_bytes: int | None = None,
+) -> dict[str, object]:
+    """One row of DEAD_LETTER_SCHEMA."""
+    return {
+        "id": document_id,
+        "source": source,
+        "row": row,
+        "stage": stage,
+        "error": error,
+        "message": message,
+        "digest": digest,
+        "size_bytes": size_bytes,
+    }

@@ -1,0 +1,68 @@
+"""The errors of spanmill.
+
+    PipelineError
+      ConfigError            a person must change an option or an input     -> exit 2, no traceback
+        CheckpointError      a model directory cannot be used as it is
+      RecordError            one document or file is bad                    -> dead letter
+        ParseError  TokenizationError  TaggingError  FileError
+      ModelError             the model answered nonsense; the run stops
+      StorageError           the store lost, refused or contradicted a write
+      ManifestError          the run directory and the plan disagree; cannot resume
+"""
+
+
+class PipelineError(Exception):
+    """Anything spanmill raises on purpose."""
+
+
+class ConfigError(PipelineError):
+    """An option or an input that a person must change."""
+
+
+class CheckpointError(ConfigError):
+    """A model directory that cannot be used: unsafe, incomplete or not a tagger."""
+
+
+class RecordError(PipelineError):
+    """One document, or one file, that cannot be processed; its neighbours can.
+
+    Args:
+      code: short machine-readable reason, the `error` column of a dead letter.
+      message: what was expected and found; never the document's text.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str]]:
+        return type(self), (self.code, self.message)
+
+
+class ParseError(RecordError):
+    """A row that is not what its format promises."""
+
+
+class TokenizationError(RecordError):
+    """A text that the tokenizer cannot read completely."""
+
+
+class TaggingError(RecordError):
+    """A text that the model cannot annotate."""
+
+
+class FileError(RecordError):
+    """A file that breaks in the middle: truncated, corrupt, changed."""
+
+
+class ModelError(PipelineError):
+    """A model whose answer has the wrong shape or is not a number."""
+
+
+class StorageError(PipelineError):
+    """A store that lost, refused or contradicted a write."""
+
+
+class ManifestError(PipelineError):
+    """A run directory that does not match its plan."""

@@ -1,0 +1,66 @@
+"""Files and the slices they are cut into."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class FileRef:
+    """An input file as it was when it was listed.
+
+    Attributes:
+      uri: path or URL.
+      size_bytes: size at listing.
+      version: what changes when the content does: etag, generation or modification time.
+    """
+
+    uri: str
+    size_bytes: int
+    version: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """A run of documents of one file, the unit of work and of commit.
+
+    Attributes:
+      file: the file it belongs to.
+      format: parquet, jsonl, text or conll.
+      start: first row group (parquet), byte of the decompressed stream (jsonl, text), or row (conll).
+      end: one past the last of the same.
+      first_row: position in the file of the first document.
+      rows: how many documents it holds; 0 for a file that cannot be read.
+      number: position in the plan, part of the output name.
+      error: why the file cannot be read, found while planning; the slice becomes a dead letter.
+    """
+
+    file: FileRef
+    format: str
+    start: int
+    end: int
+    first_row: int
+    rows: int
+    number: int = 0
+    error: str = ""
+
+    @property
+    def slice_id(self) -> str:
+        """Twenty hex digits that change with the file's content or the cut."""
+        identity = [self.file.uri, self.file.size_bytes, self.file.version, self.format, self.start, self.end]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
+
+    @property
+    def name(self) -> str:
+        """Base name of the slice's output files."""
+        return f"part-{self.number:05d}-{self.slice_id}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The slice as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Slice":
+        """The inverse of `to_json`."""
+        return cls(**{**value, "file": FileRef(**value["file"])})

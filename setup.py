@@ -1,0 +1,64 @@
+"""What pip installs and Beam ships to its workers."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+EXTRAS = {
+    "train": ["accelerate>=1.10", "seqeval>=1.2"],
+    "s3": ["s3fs>=2025.1"],
+    "gcs": ["gcsfs>=2025.1"],
+    "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+}
+EXTRAS["dev"] = [
+    *EXTRAS["train"],
+    *EXTRAS["s3"],
+    "moto[s3,server]>=5.1",
+    "pytest>=8",
+    "pytest-timeout>=2.4",
+    "hypothesis>=6",
+    "ruff>=0.15",
+    "mypy>=1.18",
+    "import-linter>=2.5",
+]
+
+setup(
+    name="spanmill",
+    version="0.1.0",
+    description="Annotate text corpora with named entities as an offline batch job on Apache Beam",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=[
+        "schemas",
+        "transforms",
+        "transforms.corpora",
+        "transforms.text",
+        "transforms.tags",
+        "transforms.models",
+        "transforms.scoring",
+        "transforms.storage",
+        "training",
+        "training.methods",
+        "pipelines",
+        "assets",
+    ],
+    package_data={"assets": ["model/*", "corpus/*"], "transforms.scoring": ["*.html.j2"]},
+    install_requires=[
+        "apache-beam>=2.77,<2.78",
+        "fsspec>=2025.1",
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pyarrow>=17",
+        "rich>=13",
+        "safetensors>=0.5",
+        "tokenizers>=0.22",
+        "tomli>=2; python_version < '3.11'",
+        "torch>=2.8",
+        "transformers>=5.0,<6",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["spanmill=pipelines.__main__:main"]},
+)

@@ -1,0 +1,1 @@
+"""How weights change; no transform imports this package."""

@@ -1,0 +1,1 @@
+"""The steps from corpus to annotations: files are Beam transforms, folders are plain functions."""

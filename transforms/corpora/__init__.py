@@ -1,0 +1,1 @@
+"""Corpora in: one file per format, each with the same functions."""

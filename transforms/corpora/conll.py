@@ -1,0 +1,240 @@
+"""CoNLL columns: a token per line, sentences between blank lines.
+
+    # newdoc id = a        comments of CoNLL-U style files: a document begins, a sentence's own text
+    # text = Anna slept.
+    1   Anna    B-PER  -   with an index in column 1, token and tag are columns 2 and 3
+    Anna B-PER             else they are the first and the last, split at tabs where there are any
+    -DOCSTART- -X- O O     a document begins
+
+Without marks of documents every sentence is one. A document's text is its sentences joined by line ends; a sentence's
+text is its `# text` when the tokens are found in it, else the tokens joined by spaces. Tags of any scheme are read by
+the rules of conlleval.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.errors import ConfigError, FileError
+from schemas.slices import FileRef, Slice
+from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, build_part
+from transforms.corpora.files import display_uri, open_stream
+from transforms.tags.decode import decode_tags
+
+_COMMENT = re.compile(r"#\s*(newdoc|newpar|[\w.:-]+\s*=)")
+_DOCUMENT_ID = re.compile(r"#\s*newdoc(?:\s+id)?\s*=\s*(.+)")
+_TEXT = re.compile(r"#\s*text\s*=\s?(.*)")
+_DOCSTART = "-DOCSTART-"
+_BLANK = " \t\r\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """A sentence of words with their tags.
+
+    Attributes:
+      words: its tokens.
+      tags: a tag per word; empty when the file has one column.
+      text: the sentence's own text, empty when the file does not give one.
+      opens_document: whether a mark of a new document stands before it.
+      document_id: the id on that mark.
+      line: line of its first word, from 1.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    text: str = ""
+    opens_document: bool = False
+    document_id: str = ""
+    line: int = 0
+
+    @property
+    def spans(self) -> list[tuple[int, int, str]]:
+        """Entities as (first, last, label) over words, `last` exclusive."""
+        return decode_tags(self.tags)
+
+
+def parse_sentences(lines: Iterable[str], *, source: str, columns: str = "auto") -> Iterator[Sentence]:
+    """Lines of a file to its sentences.
+
+    Args:
+      lines: lines with or without their ends.
+      source: name of the file for messages.
+      columns: `TOKEN,TAG` positions from 0, negative from the end, or auto.
+
+    Raises:
+      FileError: a line has fewer columns than the sentence's first.
+    """
+    chosen = parse_columns(columns)
+    rows: list[list[str]] = []
+    text, document_id, opens, line_number, first_line = "", "", False, 0, 0
+    for line_number, line in enumerate(lines, 1):
+        stripped = line.strip(_BLANK)
+        if _COMMENT.match(stripped) and "\t" not in stripped:
+            opens |= stripped.lstrip("# ").startswith("newdoc")
+            document_id = m[1] if (m := _DOCUMENT_ID.match(stripped)) else document_id
+            text = m[1] if (m := _TEXT.match(line.rstrip("\r\n"))) else text
+            continue
+        cells = [] if not stripped else line.rstrip("\r\n").split("\t") if "\t" in line else stripped.split()
+        if cells and cells[0] != _DOCSTART:
+            first_line = first_line if rows else line_number
+            rows.append(cells)
+            continue
+        if rows:
+            yield _build_sentence(rows, chosen, text, opens, document_id, first_line, source)
+            rows, text, document_id, opens = [], "", "", False
+        opens |= bool(cells)
+    if rows:
+        yield _build_sentence(rows, chosen, text, opens, document_id, first_line, source)
+
+
+def parse_columns(columns: str) -> tuple[int, int] | None:
+    """`TOKEN,TAG` to positions; None for auto.
+
+    Raises:
+      ConfigError: it is neither.
+    """
+    if columns == "auto":
+        return None
+    try:
+        token, tag = (int(part) for part in columns.split(","))
+    except ValueError:
+        raise ConfigError(f"expected --conll-columns auto or two positions such as 0,3, found {columns!r}") from None
+    return token, tag
+
+
+def looks_like_conll(file: FileRef) -> bool:
+    """Whether the lines of a file have columns, the last of which looks like a tag."""
+    try:
+        with open_stream(file) as stream:
+            head = stream.read(1 << 14).decode(errors="replace")
+        tagged = [tag for sentence in parse_sentences(head.splitlines()[:-1], source=file.uri) for tag in sentence.tags]
+    except FileError:
+        return False
+    return bool(tagged) and all(re.fullmatch(r"O|[BIESLUM]-\S+", tag) for tag in tagged)
+
+
+def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
+    """Kept fields (none), and whether the words carry tags.
+
+    Raises:
+      ConfigError: columns of a table are asked for.
+    """
+    if wanted := [name for name in (config.id_column, config.gold_column, *config.keep_columns) if name]:
+        raise ConfigError(f"expected no column options for CoNLL file {display_uri(file.uri)!r}, found {wanted}")
+    with open_stream(file) as stream:
+        head = stream.read(1 << 20).decode(errors="replace").splitlines()
+    sentences = parse_sentences(head, source=display_uri(file.uri), columns=config.conll_columns)
+    return [], bool((first := next(sentences, None)) and first.tags)
+
+
+def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Slice]:
+    """A file as one slice, since its documents are counted by parsing it.
+
+    Raises:
+      FileError: the file cannot be read to its end, or a line lacks a column.
+    """
+    rows = sum(1 for _ in _documents(file, config))
+    return [Slice(file, "conll", 0, rows, 0, rows)] if rows else []
+
+
+def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
+    """A file's documents with their gold spans, in bounded parts."""
+    pending: list[Row] = []
+    n_bytes = 0
+    has_gold = describe_columns(slice_.file, config)[1]
+    for number, sentences in enumerate(_documents(slice_.file, config)):
+        text, gold = join_sentences(sentences)
+        pending.append(Row(number, text, id=sentences[0].document_id or None, gold=gold))
+        n_bytes += len(text)
+        if n_bytes >= PART_BYTES:
+            yield build_part(slice_, pending, (), has_gold=has_gold)
+            pending, n_bytes = [], 0
+    if pending:
+        yield build_part(slice_, pending, (), has_gold=has_gold)
+
+
+def join_sentences(sentences: Sequence[Sentence]) -> tuple[str, list[dict[str, Any]]]:
+    """Sentences to one text with gold spans in code points.
+
+    >>> join_sentences([Sentence(("Anna", "slept"), ("B-PER", "O"))])
+    ('Anna slept', [{'start': 0, 'end': 4, 'label': 'PER'}])
+    """
+    texts, gold, base = [], [], 0
+    for sentence in sentences:
+        text, places = _place_words(sentence)
+        gold += [
+            {"start": base + places[first][0], "end": base + places[last - 1][1], "label": label}
+            for first, last, label in sentence.spans
+        ]
+        texts.append(text)
+        base += len(text) + 1
+    return "\n".join(texts), gold
+
+
+def _place_words(sentence: Sentence) -> tuple[str, list[tuple[int, int]]]:
+    for text in (sentence.text, " ".join(sentence.words)):
+        places, cursor = [], 0
+        for word in sentence.words:
+            start = text.find(word, cursor)
+            if start < 0 or text[cursor:start].strip():
+                break
+            cursor = start + len(word)
+            places.append((start, cursor))
+        else:
+            if not text[cursor:].strip():
+                return text, places
+    raise AssertionError("words joined by spaces contain every word")
+
+
+def _documents(file: FileRef, config: CorpusConfig) -> Iterator[list[Sentence]]:
+    with open_stream(file) as stream:
+        content = stream.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(
+            "bad_utf8", f"expected UTF-8 in CoNLL file {display_uri(file.uri)!r}, found a bad byte at {error.start}"
+        ) from None
+    source = display_uri(file.uri)
+    document: list[Sentence] = []
+    is_marked = _DOCSTART in text or re.search(r"^#\s*newdoc", text, re.MULTILINE) is not None
+    for sentence in parse_sentences(text.split("\n"), source=source, columns=config.conll_columns):
+        if document and (sentence.opens_document or not is_marked):
+            yield document
+            document = []
+        document.append(sentence)
+    if document:
+        yield document
+
+
+def _build_sentence(
+    rows: list[list[str]],
+    chosen: tuple[int, int] | None,
+    text: str,
+    opens: bool,
+    document_id: str,
+    line: int,
+    source: str,
+) -> Sentence:
+    is_indexed = len(rows[0]) > 2 and rows[0][0] in ("1", "1-2") and all(cells[0][:1].isdigit() for cells in rows)
+    if is_indexed:
+        # Ranges (1-2) and empty nodes (1.1) of CoNLL-U stand beside the words.
+        pairs = [(at, cells) for at, cells in enumerate(rows) if cells[0].isdigit()]
+    else:
+        pairs = list(enumerate(rows))
+    n_columns = len(rows[0])
+    token, tag = chosen or ((1, 2) if is_indexed else (0, -1))
+    needed = max(token, tag) + 1 if chosen and tag >= 0 else n_columns
+    for at, cells in pairs:
+        if len(cells) < min(needed, n_columns) or needed > n_columns:
+            raise FileError(
+                "bad_columns",
+                f"expected {max(needed, n_columns)} columns in {source!r} line {line + at}, found {len(cells)}",
+            )
+    words = tuple(cells[token] for _, cells in pairs)
+    tags = tuple(cells[tag] for _, cells in pairs) if n_columns > 1 else ()
+    return Sentence(words, tags, text, opens, document_id, line)

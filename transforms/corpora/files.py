@@ -1,0 +1,175 @@
+"""Input files: the only door to fsspec for reading.
+
+A file is named by a path or URL, listed with a version (etag, generation or modification time), and opened as a
+stream of decompressed bytes that ends with an error, never early, when the file is truncated or corrupt.
+"""
+
+import glob
+import io
+import lzma
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+import fsspec
+import pyarrow as pa
+
+from schemas.errors import ConfigError, FileError
+from schemas.slices import FileRef
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
+CHUNK_BYTES = 1 << 20
+
+_VERSION_KEYS = ("ETag", "etag", "generation", "md5Hash", "version_id", "mtime", "LastModified", "last_modified", "created")
+
+
+def compression_of(uri: str) -> str:
+    """Name of the compression that a file's suffix promises; empty for none."""
+    return COMPRESSIONS.get(PurePosixPath(uri).suffix.lower(), "")
+
+
+def suffix_of(uri: str) -> str:
+    """Lower-case suffix without the compression's, such as `.jsonl`."""
+    path = PurePosixPath(uri)
+    return (PurePosixPath(path.stem) if compression_of(uri) else path).suffix.lower()
+
+
+def display_uri(uri: str) -> str:
+    """The URI without user and password.
+
+    >>> display_uri("ftp://me:secret@host/a.txt")
+    'ftp://host/a.txt'
+    """
+    scheme, mark, rest = uri.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else uri
+
+
+def list_files(patterns: Sequence[str]) -> list[FileRef]:
+    """Patterns, folders and literal names to files, in order of name, each once.
+
+    A name that exists is taken literally before it is tried as a pattern, so `q[1].txt` is readable. In a folder,
+    files whose names start with `.` or `_` are left out.
+
+    Raises:
+      ConfigError: nothing matches a pattern, or its store cannot be reached.
+    """
+    found: dict[str, FileRef] = {}
+    for pattern in patterns:
+        try:
+            matches = list(_expand(pattern))
+        except (OSError, ValueError, ImportError) as error:
+            raise ConfigError(f"cannot list input {display_uri(pattern)!r}: {_reason(error)}") from error
+        if not matches:
+            raise ConfigError(f"expected input files at {display_uri(pattern)!r}, found none; check --input")
+        found.update((file.uri, file) for file in matches)
+    return [found[uri] for uri in sorted(found)]
+
+
+def stat_file(uri: str) -> FileRef:
+    """The file as it is now."""
+    fs, path = fsspec.core.url_to_fs(uri)
+    fs.invalidate_cache()
+    return _file_ref(fs, fs.info(path))
+
+
+def check_unchanged(file: FileRef) -> None:
+    """Compares a file with its listing.
+
+    Raises:
+      FileError: it is gone, or its size or version differ.
+    """
+    try:
+        now = stat_file(file.uri)
+    except OSError as error:
+        raise FileError("file_missing", f"cannot find {display_uri(file.uri)!r} any more: {_reason(error)}") from error
+    if now != file:
+        raise FileError(
+            "input_changed",
+            f"expected {display_uri(file.uri)!r} with {file.size_bytes} bytes and version {file.version!r}, "
+            f"found {now.size_bytes} bytes and version {now.version!r}",
+        )
+
+
+@contextmanager
+def open_file(file: FileRef) -> Iterator[Any]:
+    """Opens the raw bytes of a file for random access.
+
+    Raises:
+      FileError: the file cannot be opened or breaks while it is read.
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(file.uri)
+        with fs.open(path, "rb") as raw:
+            yield raw
+    except (OSError, EOFError, lzma.LZMAError, pa.ArrowException) as error:
+        raise FileError(
+            "file_unreadable", f"cannot read {display_uri(file.uri)!r} to its end: {_reason(error)}"
+        ) from error
+
+
+@contextmanager
+def open_stream(file: FileRef, *, start: int = 0) -> Iterator[BinaryIO]:
+    """Opens the decompressed bytes of a file from `start` on, with errors as in `open_file`."""
+    compression = compression_of(file.uri)
+    with open_file(file) as raw:
+        if not compression:
+            raw.seek(start)
+            yield cast(BinaryIO, raw)
+            return
+        if file.size_bytes == 0:
+            raise EOFError(f"an empty file is not a {compression} file")
+        stream = _decompress(raw, compression)
+        remaining = start
+        while remaining:
+            skipped = stream.read(min(remaining, CHUNK_BYTES))
+            if not skipped:
+                raise EOFError(f"expected {start} bytes before this slice, found {start - remaining}")
+            remaining -= len(skipped)
+        yield stream
+
+
+def _decompress(raw: Any, compression: str) -> BinaryIO:
+    if compression == "xz":
+        return cast(BinaryIO, lzma.LZMAFile(raw))
+    source = pa.PythonFile(io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw, mode="r")
+    return cast(BinaryIO, pa.CompressedInputStream(source, compression))
+
+
+def _expand(pattern: str) -> Iterator[FileRef]:
+    fs, path = fsspec.core.url_to_fs(pattern)
+    fs.invalidate_cache()
+    if fs.exists(path):
+        info = fs.info(path)
+        if info["type"] != "directory":
+            yield _file_ref(fs, info)
+            return
+        details = fs.find(path, detail=True)
+        root = fs._strip_protocol(path)
+        for name, found in details.items():
+            inside = PurePosixPath(name[len(root) :])
+            if not any(part.startswith((".", "_")) for part in inside.parts if part != "/"):
+                yield _file_ref(fs, found)
+        return
+    if glob.has_magic(path):
+        for found in fs.glob(path, detail=True).values():
+            if found["type"] != "directory":
+                yield _file_ref(fs, found)
+
+
+def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:
+    name = info["name"]
+    if "file" in fs.protocol:
+        # fsspec rounds the modification time to a float; nanoseconds tell rewrites apart.
+        stat = os.stat(name)
+        return FileRef(name, stat.st_size, str(stat.st_mtime_ns))
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
+    return FileRef(fs.unstrip_protocol(name), int(info["size"] or 0), version.strip('"'))
+
+
+def _reason(error: BaseException) -> str:
+    """An error's own words in one line, without the address it was about."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(display_uri(word) for word in str(text).split())

@@ -1,0 +1,33 @@
+"""Gold annotations as a column may hold them."""
+
+from typing import Any
+
+
+def read_gold(value: Any, text: str) -> list[dict[str, Any]]:
+    """Gold spans of one document.
+
+    Args:
+      value: a list of {start, end, label} mappings or [start, end, label] triples, in code points; None for none.
+      text: the document's text.
+
+    Raises:
+      ValueError: the value is something else, or a span does not lie within the text.
+
+    >>> read_gold([[0, 4, "PER"]], "Anna slept")
+    [{'start': 0, 'end': 4, 'label': 'PER'}]
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list, found {type(value).__name__}")  # noqa: TRY004
+    spans = []
+    for item in value:
+        try:
+            start, end, label = (item["start"], item["end"], item["label"]) if isinstance(item, dict) else item[:3]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError("expected start, end and label in each span") from None
+        is_placed = isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)
+        if not is_placed or not isinstance(label, str):
+            raise ValueError(f"expected 0 <= start < end <= {len(text)} and a label, found {start!r}, {end!r}")
+        spans.append({"start": start, "end": end, "label": label})
+    return spans

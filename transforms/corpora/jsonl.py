@@ -1,0 +1,94 @@
+"""JSON lines: an object per line."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.errors import ConfigError
+from schemas.slices import FileRef, Slice
+from transforms.corpora.documents import CorpusConfig, Part, Row, RowRejected, build_part, decode_id, read_lines
+from transforms.corpora.files import display_uri, open_stream
+from transforms.corpora.gold import read_gold
+from transforms.corpora.text import cut_lines, without_bom
+
+_PROBE_BYTES = 1 << 20
+
+
+def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
+    """Kept fields, strings all (values of other types are kept as JSON), and whether there is gold.
+
+    Raises:
+      ConfigError: the first object of the file lacks a key that the options name.
+      FileError: the file cannot be read.
+    """
+    with open_stream(file) as stream:
+        line = stream.read(_PROBE_BYTES).partition(b"\n")[0].removeprefix(b"\xef\xbb\xbf")
+    if line.strip() and len(line) < _PROBE_BYTES:
+        try:
+            first = json.loads(line)
+        except ValueError:
+            first = None
+        if isinstance(first, dict):
+            wanted = [config.text_column, config.id_column, config.gold_column, *config.keep_columns]
+            if missing := [name for name in wanted if name and name not in first]:
+                raise ConfigError(
+                    f"expected keys {missing} in the first line of {display_uri(file.uri)!r}, found {sorted(first)}; "
+                    "set --text-column, --id-column, --gold-column or --keep-columns"
+                )
+    return [pa.field(name, pa.string()) for name in config.keep_columns], bool(config.gold_column)
+
+
+def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Slice]:
+    """Cuts a file into runs of lines of about `slice_bytes`; errors as in `text.cut_slices`."""
+    return cut_lines(file, "jsonl", slice_bytes)
+
+
+def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
+    """A slice's documents in bounded parts; a line that is no object with a text becomes a dead letter."""
+    fields = [pa.field(name, pa.string()) for name in config.keep_columns]
+    number = slice_.first_row
+    with open_stream(slice_.file, start=slice_.start) as stream:
+        for lines in read_lines(stream, slice_.end - slice_.start):
+            rows = [_parse(line, number + at, config) for at, line in enumerate(without_bom(lines, number))]
+            number += len(rows)
+            yield build_part(slice_, rows, fields, has_gold=bool(config.gold_column))
+
+
+def _parse(line: bytes, number: int, config: CorpusConfig) -> Row:
+    nothing: Sequence[Any] = [None] * len(config.keep_columns)
+    try:
+        value = json.loads(line)
+    except UnicodeDecodeError:
+        # The undecodable bytes go on as the text, so that the letter carries their digest.
+        return Row(number, line, kept=nothing)
+    except (ValueError, RecursionError) as error:
+        where = f"{error.msg} at {error.pos}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        return Row(number, RowRejected("bad_json", f"expected a JSON object, found {where}"), kept=nothing)
+    if not isinstance(value, dict):
+        found = type(value).__name__
+        return Row(number, RowRejected("bad_json", f"expected a JSON object, found {found}"), kept=nothing)
+    id_ = decode_id(value.get(config.id_column or "id"))
+    if config.text_column not in value:
+        reject = RowRejected("missing_text", f"expected key {config.text_column!r}, found none")
+        return Row(number, reject, id=id_, kept=nothing)
+    text = value[config.text_column]
+    if text is not None and not isinstance(text, str):
+        reject = RowRejected("bad_text", f"expected a string at {config.text_column!r}, found {type(text).__name__}")
+        return Row(number, reject, id=id_, kept=nothing)
+    gold = None
+    if config.gold_column:
+        try:
+            gold = read_gold(value.get(config.gold_column), text or "")
+        except ValueError as error:
+            reject = RowRejected("bad_gold", f"expected gold spans at {config.gold_column!r}: {error}")
+            return Row(number, reject, id=id_, kept=nothing)
+    return Row(number, text, id=id_, gold=gold, kept=[_keep(value.get(name)) for name in config.keep_columns])
+
+
+def _keep(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,156 @@
+"""Parquet: a row per document, slices of whole row groups."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import ConfigError
+from schemas.slices import FileRef, Slice
+from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, RowRejected, build_part, decode_id
+from transforms.corpora.files import display_uri, open_file
+from transforms.corpora.gold import read_gold
+
+_MOST_ROWS = 1024
+
+
+def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
+    """Kept fields with their own types, and whether there is gold.
+
+    Raises:
+      ConfigError: a column is missing, or the text column holds no text.
+      FileError: the file is no Parquet file.
+    """
+    with _open(file) as parquet:
+        schema = parquet.schema_arrow
+    wanted = [config.text_column, config.id_column, config.gold_column, *config.keep_columns]
+    if missing := [name for name in wanted if name and name not in schema.names]:
+        raise ConfigError(
+            f"expected columns {missing} in {display_uri(file.uri)!r}, found {schema.names}; "
+            "set --text-column, --id-column, --gold-column or --keep-columns"
+        )
+    text_type = schema.field(config.text_column).type
+    if not _holds_text(text_type):
+        raise ConfigError(
+            f"expected text in column {config.text_column!r} of {display_uri(file.uri)!r}, found {text_type}; "
+            "set --text-column"
+        )
+    return [schema.field(name) for name in config.keep_columns], bool(config.gold_column)
+
+
+def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Slice]:
+    """Cuts a file into runs of row groups with about `slice_bytes` of text by the footer's account.
+
+    Raises:
+      FileError: the file has no readable footer.
+    """
+    with _open(file) as parquet:
+        metadata = parquet.metadata
+        column = _leaf_index(parquet, config.text_column)
+        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        sizes = [(group.num_rows, group.column(column).total_uncompressed_size) for group in groups]
+    slices = []
+    begin = first_row = rows = size = 0
+    for index, (n_rows, n_bytes) in enumerate(sizes):
+        rows, size = rows + n_rows, size + n_bytes
+        if rows and (size >= slice_bytes or index == len(sizes) - 1):
+            slices.append(Slice(file, "parquet", begin, index + 1, first_row, rows))
+            begin, first_row, rows, size = index + 1, first_row + rows, 0, 0
+    if rows:
+        slices.append(Slice(file, "parquet", begin, len(sizes), first_row, rows))
+    return slices
+
+
+def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
+    """A slice's documents in bounded parts.
+
+    Row groups are read in batches of rows, because a footer's sizes cannot bound what a dictionary expands to.
+
+    Raises:
+      FileError: the file breaks while it is read.
+    """
+    groups = range(slice_.start, slice_.end)
+    number = slice_.first_row
+    pending: list[Row] = []
+    n_bytes = 0
+    with _open(slice_.file) as parquet:
+        schema = parquet.schema_arrow
+        id_column = config.id_column or ("id" if "id" in schema.names else "")
+        names = [config.text_column, id_column, config.gold_column, *config.keep_columns]
+        fields = [schema.field(name) for name in config.keep_columns]
+        has_gold = bool(config.gold_column)
+        columns = list(dict.fromkeys(name for name in names if name))
+        batch_rows = _batch_rows(parquet, config.text_column, groups)
+        for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=list(groups), columns=columns):
+            rows = _to_rows(batch, number, id_column, config)
+            number += len(rows)
+            pending += rows
+            n_bytes += sum(len(row.text) for row in rows if isinstance(row.text, str | bytes))
+            if n_bytes >= PART_BYTES:
+                yield build_part(slice_, pending, fields, has_gold=has_gold)
+                pending, n_bytes = [], 0
+        if pending:
+            yield build_part(slice_, pending, fields, has_gold=has_gold)
+
+
+@contextmanager
+def _open(file: FileRef) -> Iterator[pq.ParquetFile]:
+    """Opens a Parquet file with page checksums verified, errors as in `open_file`."""
+    with open_file(file) as raw:
+        yield pq.ParquetFile(raw, page_checksum_verification=True)
+
+
+def _holds_text(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        type_ = type_.value_type
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary)
+    return any(check(type_) for check in (*checks, pa.types.is_large_binary)) or pa.types.is_null(type_)
+
+
+def _leaf_index(parquet: pq.ParquetFile, name: str) -> int:
+    return next(index for index in range(len(parquet.schema)) if parquet.schema.column(index).path == name)
+
+
+def _batch_rows(parquet: pq.ParquetFile, text_column: str, groups: range) -> int:
+    column = _leaf_index(parquet, text_column)
+    row_groups = [parquet.metadata.row_group(group) for group in groups]
+    n_rows = sum(group.num_rows for group in row_groups)
+    n_bytes = sum(group.column(column).total_uncompressed_size for group in row_groups)
+    return max(1, min(_MOST_ROWS, PART_BYTES * n_rows // max(n_bytes, 1)))
+
+
+def _to_rows(batch: pa.RecordBatch, number: int, id_column: str, config: CorpusConfig) -> list[Row]:
+    texts = _to_texts(batch.column(config.text_column))
+    ids = _to_values(batch.column(id_column)) if id_column else [None] * len(texts)
+    golds = batch.column(config.gold_column).to_pylist() if config.gold_column else [None] * len(texts)
+    kept = [_to_values(batch.column(name)) for name in config.keep_columns]
+    rows = []
+    for at, (text, id_, gold) in enumerate(zip(texts, ids, golds, strict=True)):
+        row = Row(number + at, text, id=decode_id(id_), kept=[column[at] for column in kept])
+        if config.gold_column:
+            try:
+                row.gold = read_gold(gold, text if isinstance(text, str) else "")
+            except ValueError as error:
+                row.text = RowRejected("bad_gold", f"expected gold spans in column {config.gold_column!r}: {error}")
+        rows.append(row)
+    return rows
+
+
+def _to_texts(column: pa.Array) -> list[str | bytes | None]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        # One row of invalid UTF-8 must not take the others along: the bytes go on, undecoded, row by row.
+        return column.cast(pa.large_binary()).to_pylist()  # type: ignore[no-any-return]
+
+
+def _to_values(column: pa.Array) -> list[Any]:
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        raw = column.cast(pa.large_binary()).to_pylist()
+        return [None if value is None else value.decode(errors="backslashreplace") for value in raw]

@@ -1,0 +1,99 @@
+"""Plain text: a document per line, or per file."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from schemas.errors import ConfigError
+from schemas.slices import FileRef, Slice
+from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, read_lines
+from transforms.corpora.files import compression_of, display_uri, open_stream
+
+_BOM = b"\xef\xbb\xbf"
+_SCAN_BYTES = 4 << 20
+_MOST_COMPRESSED_SLICES = 16
+
+
+def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
+    """Kept fields, and whether there is gold: text has neither.
+
+    Raises:
+      ConfigError: columns are asked for.
+    """
+    if wanted := [name for name in (config.id_column, config.gold_column, *config.keep_columns) if name]:
+        raise ConfigError(f"expected no column options for text file {display_uri(file.uri)!r}, found {wanted}")
+    return [], False
+
+
+def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Slice]:
+    """Cuts a file into runs of about `slice_bytes` at line ends, or takes it whole.
+
+    Raises:
+      FileError: the file cannot be read to its end.
+    """
+    if config.document_per_file:
+        size = sum(stop - start for start, stop, _, _ in _scan_lines(file, 1 << 62))
+        return [Slice(file, "text", 0, size, 0, 1)]
+    return cut_lines(file, "text", slice_bytes)
+
+
+def cut_lines(file: FileRef, format_: str, slice_bytes: int) -> list[Slice]:
+    """Cuts a file of lines at line ends, counting rows on the way.
+
+    The stream of a compressed file is cut likewise, in at most sixteen slices: a slice starts by decompressing what
+    lies before it, which costs little beside a model, and a crash or a second worker gains from the cut.
+    """
+    pieces = list(_scan_lines(file, slice_bytes))
+    if compression_of(file.uri) and len(pieces) > _MOST_COMPRESSED_SLICES:
+        step = -(-len(pieces) // _MOST_COMPRESSED_SLICES)
+        runs = [pieces[begin : begin + step] for begin in range(0, len(pieces), step)]
+        pieces = [(run[0][0], run[-1][1], run[0][2], sum(piece[3] for piece in run)) for run in runs]
+    return [Slice(file, format_, start, end, first_row, rows) for start, end, first_row, rows in pieces]
+
+
+def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
+    """A slice's documents in bounded parts.
+
+    Raises:
+      FileError: the file breaks while it is read.
+    """
+    with open_stream(slice_.file, start=slice_.start) as stream:
+        if config.document_per_file:
+            # The whole file is one document, so it is held whole.
+            content = stream.read(slice_.end)
+            if len(content) != slice_.end:
+                raise EOFError(f"expected {slice_.end} bytes, found {len(content)}")
+            yield build_part(slice_, [Row(0, content.removeprefix(_BOM), id=slice_.file.uri)], (), has_gold=False)
+            return
+        number = slice_.first_row
+        for lines in read_lines(stream, slice_.end - slice_.start):
+            rows = [Row(number + position, line) for position, line in enumerate(without_bom(lines, number))]
+            number += len(rows)
+            yield build_part(slice_, rows, (), has_gold=False)
+
+
+def without_bom(lines: list[bytes], first_row: int) -> list[bytes]:
+    """Takes the byte-order mark off the first line of a file."""
+    return [lines[0].removeprefix(_BOM), *lines[1:]] if first_row == 0 else lines
+
+
+def _scan_lines(file: FileRef, slice_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yields (start, end, first_row, rows) of runs of whole lines of at least `slice_bytes`."""
+    begin = first_row = row = offset = 0
+    is_open = False
+    with open_stream(file) as stream:
+        while chunk := stream.read(_SCAN_BYTES):
+            cursor = 0
+            while True:
+                newline = chunk.find(b"\n", max(begin + slice_bytes - 1 - offset, cursor))
+                if newline < 0:
+                    break
+                row += chunk.count(b"\n", cursor, newline + 1)
+                cursor = newline + 1
+                yield begin, offset + cursor, first_row, row - first_row
+                begin, first_row = offset + cursor, row
+            row += chunk.count(b"\n", cursor)
+            offset += len(chunk)
+            is_open = not chunk.endswith(b"\n")
+    if offset > begin:
+        yield begin, offset, first_row, row + is_open - first_row

@@ -1,0 +1,1 @@
+"""Taggers: models that find entities, and the checkpoints they are loaded from."""

@@ -1,0 +1,1 @@
+"""The store behind the commit protocol, and the protocol itself."""

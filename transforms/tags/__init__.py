@@ -1,0 +1,1 @@
+"""Tag schemes and the way from tag probabilities to spans."""

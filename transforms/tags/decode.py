@@ -1,0 +1,167 @@
+"""From tag probabilities to spans of units (words, or tokens).
+
+    probabilities (n_units, n_tags) --choose--> tags (n_units,) --find--> spans [first, last) with label and score
+
+Documents are laid end to end in one array; `bounds` says where each begins, so that one pass of array operations
+decodes a whole batch of documents. Spans are found by the rules of conlleval (Tjong Kim Sang and De Meulder, 2003),
+which read every scheme, and which on a legal sequence agree with the scheme's own definition.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ConfigError
+from schemas.labels import TagSet, split_tag
+from transforms.tags.schemes import allowed_steps
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+_FLOOR = 1e-30
+DECODERS = ("viterbi", "argmax")
+REPAIRS = ("conlleval", "discard")
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitSpans:
+    """Spans over units, in order of position.
+
+    Attributes:
+      first: (n,) first unit.
+      last: (n,) one past the last unit.
+      label: (n,) index into the tag set's labels.
+      score: (n,) mean probability of the span's tags.
+    """
+
+    first: IntArray
+    last: IntArray
+    label: IntArray
+    score: FloatArray
+
+
+class Decoder:
+    """Chooses tags and finds spans for one tag set.
+
+    Args:
+      tag_set: the model's tags and scheme.
+      decoder: `viterbi` takes the most probable legal sequence (Viterbi, 1967, over the scheme's transitions);
+        `argmax` takes the most probable tag of each unit.
+      repair: what to make of an illegal sequence, which only `argmax` can give: `conlleval` lets a stray inside tag
+        begin an entity, `discard` drops every entity that an illegal step touches.
+    """
+
+    def __init__(self, tag_set: TagSet, *, decoder: str = "viterbi", repair: str = "conlleval") -> None:
+        if decoder not in DECODERS:
+            raise ConfigError(f"expected a decoder of {DECODERS}, found {decoder!r}")
+        if repair not in REPAIRS:
+            raise ConfigError(f"expected a repair policy of {REPAIRS}, found {repair!r}")
+        self.labels = tag_set.labels
+        self._is_viterbi = decoder == "viterbi"
+        self._is_discarding = repair == "discard"
+        self._steps, self._first, self._last = allowed_steps(tag_set)
+        self._penalty = np.where(self._steps, 0.0, -np.inf)
+        parts = [split_tag(tag) for tag in tag_set.tags]
+        self._prefix = np.array([prefix for prefix, _ in parts])
+        self._label = np.array([self.labels.index(label) if label else -1 for _, label in parts])
+
+    def decode(self, probabilities: FloatArray, bounds: IntArray) -> UnitSpans:
+        """Tag probabilities in, spans out.
+
+        Args:
+          probabilities: (n_units, n_tags), documents laid end to end.
+          bounds: (n_documents + 1,) where each document begins; the last entry is n_units.
+        """
+        tags = self.choose_tags(probabilities, bounds)
+        spans = self.find_spans(tags, bounds)
+        if not len(spans.first):
+            return spans
+        chosen = np.take_along_axis(probabilities, tags[:, None], axis=1)[:, 0].astype(np.float64)
+        total = np.concatenate([[0.0], np.cumsum(chosen)])
+        score = (total[spans.last] - total[spans.first]) / (spans.last - spans.first)
+        return dataclasses.replace(spans, score=np.clip(score, 0.0, 1.0).astype(np.float32))
+
+    def choose_tags(self, probabilities: FloatArray, bounds: IntArray) -> IntArray:
+        """One tag per unit, (n_units,)."""
+        tags = probabilities.argmax(axis=1)
+        if self._is_viterbi and len(tags):
+            # An argmax sequence that is legal is the best legal one: only the other documents need the search.
+            illegal = np.add.reduceat(
+                np.append(self._illegal_units(tags, bounds), False), np.minimum(bounds[:-1], len(tags))
+            )
+            for document in np.flatnonzero((illegal > 0) & (np.diff(bounds) > 0)):
+                begin, end = bounds[document], bounds[document + 1]
+                tags[begin:end] = self._best_legal_path(probabilities[begin:end])
+        return tags
+
+    def find_spans(self, tags: IntArray, bounds: IntArray) -> UnitSpans:
+        """Spans of a tag sequence, their scores not yet known (NaN)."""
+        label, prefix = self._label[tags], self._prefix[tags]
+        opens = np.zeros(len(tags) + 1, dtype=bool)
+        opens[bounds[:-1]] = True
+        opens = opens[:-1]
+        previous_label = np.concatenate([[-1], label[:-1]])
+        previous_prefix = np.concatenate([["O"], prefix[:-1]])
+        is_inside = label >= 0
+        begins = is_inside & (
+            opens
+            | (label != previous_label)
+            | np.isin(prefix, ["B", "S", "U"])
+            | np.isin(previous_prefix, ["E", "S", "L", "U"])
+        )
+        first = np.flatnonzero(begins)
+        stops = np.append(np.flatnonzero(begins | ~is_inside | opens), len(tags))
+        last = stops[np.searchsorted(stops, first, side="right")] if len(first) else first
+        if self._is_discarding and len(first):
+            bad = np.concatenate([[0], np.cumsum(self._illegal_units(tags, bounds))])
+            # A span is touched by the step into it, the steps within, and the step out of it.
+            keep = bad[np.minimum(last + 1, len(tags))] - bad[first] == 0
+            first, last = first[keep], last[keep]
+        return UnitSpans(first, last, label[first], np.full(len(first), np.nan, dtype=np.float32))
+
+    def _illegal_units(self, tags: IntArray, bounds: IntArray) -> BoolArray:
+        """Marks units that may not follow the unit before them, or may not close their document."""
+        illegal = np.zeros(len(tags), dtype=bool)
+        illegal[1:] = ~self._steps[tags[:-1], tags[1:]]
+        begin, end = bounds[:-1], bounds[1:]
+        filled = end > begin
+        illegal[begin[filled]] = ~self._first[tags[begin[filled]]]
+        illegal[end[filled] - 1] |= ~self._last[tags[end[filled] - 1]]
+        return illegal
+
+    def _best_legal_path(self, probabilities: FloatArray) -> IntArray:
+        """Viterbi search for the most probable legal sequence of one document, (n_units,)."""
+        scores = np.log(np.maximum(probabilities, _FLOOR, dtype=np.float64))
+        n_units, n_tags = scores.shape
+        back = np.empty((n_units, n_tags), dtype=np.int16)
+        best = np.where(self._first, scores[0], -np.inf)
+        columns = np.arange(n_tags)
+        for unit in range(1, n_units):
+            reach = best[:, None] + self._penalty
+            back[unit] = reach.argmax(axis=0)
+            best = reach[back[unit], columns] + scores[unit]
+        path = np.empty(n_units, dtype=np.int64)
+        path[-1] = np.where(self._last, best, -np.inf).argmax()
+        for unit in range(n_units - 1, 0, -1):
+            path[unit - 1] = back[unit, path[unit]]
+        return path
+
+
+def decode_tags(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Tags of one sequence to (first, last, label) spans, `last` exclusive, by the rules of conlleval.
+
+    >>> decode_tags(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
+    [(0, 2, 'PER'), (3, 4, 'LOC'), (4, 5, 'LOC')]
+    """
+    if not tags:
+        return []
+    distinct = list(dict.fromkeys(tags))
+    decoder = Decoder(TagSet(tuple(distinct), "BIO"), decoder="argmax")
+    spans = decoder.find_spans(np.array([distinct.index(tag) for tag in tags]), np.array([0, len(tags)]))
+    return [
+        (int(first), int(last), decoder.labels[label])
+        for first, last, label in zip(spans.first, spans.last, spans.label, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""From characters to batches: tokens, windows, packing, stitching, offsets."""
