@@ -1,5 +1,8 @@
 """Dead letters: what could not be annotated, and why; never the text itself."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
 import pyarrow as pa
 
 DEAD_LETTER_SCHEMA = pa.schema(
@@ -39,3 +42,8 @@ def dead_letter(
         "digest": digest,
         "size_bytes": size_bytes,
     }
+
+
+def count_letters(letters: Iterable[Mapping[str, object]]) -> dict[str, int]:
+    """Dead letters to their number by error."""
+    return dict(sorted(Counter(str(letter["error"]) for letter in letters).items()))

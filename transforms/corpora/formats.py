@@ -1,5 +1,7 @@
 """The formats, each a module with the same three functions, and the corpus as a whole."""
 
+import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
@@ -46,35 +48,48 @@ def format_of(file: FileRef, config: CorpusConfig) -> str:
         ) from None
 
 
-def describe_corpus(files: Sequence[FileRef], config: CorpusConfig) -> tuple[list[pa.Field], bool]:
-    """Kept fields of a corpus, and whether it carries gold; every file must agree on the fields.
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What planning learns of a file.
+
+    Attributes:
+      file: the file.
+      kept: fields of its kept columns.
+      has_gold: whether it carries gold spans.
+      slices: what it is cut into, in order.
+    """
+
+    file: FileRef
+    kept: tuple[pa.Field, ...]
+    has_gold: bool
+    slices: tuple[Slice, ...]
+
+
+def survey_file(file: FileRef, config: CorpusConfig, slice_bytes: int) -> Survey:
+    """Checks a file's columns and cuts it into slices of about `slice_bytes` of text.
 
     Raises:
-      ConfigError: a column is missing somewhere, or differs between files.
-      FileError: a file cannot be read.
+      ConfigError: a column is missing or has the wrong type, or the format cannot be told.
+      FileError: the file cannot be read to its end.
     """
-    kept: list[pa.Field] = []
-    has_gold = True
-    for file in files:
-        fields, file_has_gold = FORMATS[format_of(file, config)].describe_columns(file, config)
-        if kept and [(field.name, field.type) for field in fields] != [(field.name, field.type) for field in kept]:
+    module = FORMATS[format_of(file, config)]
+    kept, has_gold = module.describe_columns(file, config)
+    return Survey(file, tuple(kept), has_gold, tuple(module.cut_slices(file, config, slice_bytes)))
+
+
+def check_agreement(surveys: Sequence[Survey]) -> None:
+    """Refuses files whose kept columns differ, since they go into one schema.
+
+    Raises:
+      ConfigError: naming the file and both sets of columns.
+    """
+    for before, survey in itertools.pairwise(surveys):
+        expected, found = ([f"{field.name}: {field.type}" for field in s.kept] for s in (before, survey))
+        if expected != found:
             raise ConfigError(
-                f"expected kept columns {[f'{f.name}: {f.type}' for f in kept]} in {display_uri(file.uri)!r} "
-                f"as in the files before it, found {[f'{f.name}: {f.type}' for f in fields]}"
+                f"expected kept columns {expected} in {display_uri(survey.file.uri)!r} as in "
+                f"{display_uri(before.file.uri)!r}, found {found}"
             )
-        kept = fields
-        has_gold &= file_has_gold
-    return kept, has_gold
-
-
-def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Slice]:
-    """A file to its slices, in order.
-
-    Raises:
-      FileError: the file cannot be read.
-    """
-    slices: list[Slice] = FORMATS[format_of(file, config)].cut_slices(file, config, slice_bytes)
-    return slices
 
 
 def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:

@@ -104,7 +104,10 @@ def allowed_steps(tag_set: TagSet) -> tuple[npt.NDArray[np.bool_], npt.NDArray[n
     scheme = SCHEMES[tag_set.scheme]
     parts = [split_tag(tag) for tag in tag_set.tags]
     steps = np.array(
-        [[p + q in (scheme.same if label == other else scheme.other) for q, other in parts] for p, label in parts]
+        [
+            [p + q in (scheme.same if label and label == other else scheme.other) for q, other in parts]
+            for p, label in parts
+        ]
     )
     first = np.array([prefix in scheme.first for prefix, _ in parts])
     last = np.array([prefix in scheme.last for prefix, _ in parts])

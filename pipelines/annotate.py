@@ -1,0 +1,412 @@
+"""`spanmill annotate`: a corpus in, entity annotations and a report out."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.options import option, parse_options, parse_pairs
+from schemas.errors import ConfigError, FileError, PipelineError, StorageError
+
+if TYPE_CHECKING:
+    from schemas.slices import FileRef, Slice
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.models.annotator import EntityConfig
+    from transforms.models.catalog import TorchTaggerConfig
+    from transforms.storage.runs import RunState
+    from transforms.storage.store import Store
+
+DESCRIPTION = "Annotate a corpus with named entities and write Parquet, a report and a manifest."
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
+_LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnnotateOptions:
+    """Everything a person can ask of the job."""
+
+    input: tuple[str, ...] = option("files, folders, globs or URLs that fsspec reads", metavar="GLOB")
+    output: str = option("folder or URL under which the run's own folder is made", metavar="DIR")
+    model: str = option("model folder, URL, hub name, or default for the one that comes along", "default")
+    format: str = option("format of the input", "auto", choices=("auto", "parquet", "jsonl", "text", "conll"))
+    text_column: str = option("column or key of the text", "text")
+    id_column: str = option("column or key of the id (default: id where there is one, else file#row)", "")
+    gold_column: str = option("column or key of gold spans, to score against", "")
+    keep_columns: tuple[str, ...] = option("columns or keys to copy to the output", (), metavar="COLUMN")
+    document_per_file: bool = option("a text file is one document, not one per line", default=False)
+    conll_columns: str = option("token and tag columns of CoNLL files, such as 0,3", "auto", metavar="TOKEN,TAG")
+    scheme: str = option("tag scheme of the model", "auto", metavar="auto|BIO|IOB1|BIOES|BILOU|BMES|IO")
+    decoder: str = option("how tags are chosen", "viterbi", choices=("viterbi", "argmax"))
+    repair: str = option("what argmax makes of illegal tags", "conlleval", choices=("conlleval", "discard"))
+    aggregation: str = option(
+        "how a word's tokens become one", "first", choices=("first", "average", "max", "simple")
+    )
+    threshold: float = option("least score of an entity", 0.0)
+    label_threshold: tuple[str, ...] = option("the same for one label, such as ORG=0.7", (), metavar="LABEL=SCORE")
+    keep_below: bool = option("keep entities under their threshold in a second column", default=False)
+    offset_unit: str = option("unit of start and end", "codepoint", choices=("codepoint", "utf8", "utf16"))
+    window_tokens: int = option("most tokens in a window, within the model's limit", 512)
+    overlap_tokens: int = option("tokens shared by neighbouring windows", 64)
+    max_document_bytes: int = option("longer documents become dead letters", 64 << 20)
+    output_format: str = option("format of the output", "parquet", choices=("parquet", "jsonl"))
+    layout: str = option("a row per document, or flat: a row per entity", "document", choices=("document", "flat"))
+    device: str = option("cpu or cuda", "cpu")
+    precision: str = option("fp32 on the CPU and bf16 on CUDA when auto", "auto", choices=("auto", "fp32", "bf16", "fp16"))
+    threads: int = option("threads of the model per process, 0 for PyTorch's choice", 0)
+    batch_tokens: int = option("padded tokens per batch, 0 for 2,048 on the CPU and 65,536 on CUDA", 0)
+    slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
+    bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
+    max_failed_fraction: float = option("more failed documents than this end with exit status 3", 0.01)
+    allow_removed_inputs: bool = option("keep annotations of input files that are gone", default=False)
+    report_documents: int = option("documents shown in the report, with their text", 30)
+    progress: bool = option("show progress", default=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the job and returns its exit status."""
+    options, beam_flags = parse_options(
+        AnnotateOptions, arguments, prog="spanmill annotate", description=DESCRIPTION
+    )
+    with _stopping_on_signals():
+        return run(options, beam_flags)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A planned run: what will be done, by what, where."""
+
+    options: AnnotateOptions
+    corpus: "CorpusConfig"
+    tagger: "TorchTaggerConfig"
+    entities: "EntityConfig"
+    settings: dict[str, Any]
+    root: str
+    store: "Store"
+    state: "RunState"
+
+
+def run(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
+    """Plans, runs what is not done yet, reconciles and reports; returns the exit status.
+
+    Raises:
+      ConfigError: options or input are wrong; nothing was loaded or written.
+      PipelineError: the run failed; what is committed stays.
+    """
+    from transforms.storage.runs import is_complete, pending_slices
+
+    started = time.monotonic()
+    job = _plan(options, beam_flags)
+    if is_complete(job.store, job.state.slices):
+        _say(options, f"nothing to do: every document of {_show(job.root)} is annotated")
+        report = json.loads(job.store.read("report/report.json"))
+    else:
+        pending = pending_slices(job.store, job.state.slices)
+        if pending:
+            _run_pipeline(job, pending, beam_flags)
+        report = _finish(job, pending, time.monotonic() - started)
+    return _conclude(job, report)
+
+
+def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
+    from schemas.annotations import SCHEMA_VERSION
+    from schemas.manifest import fingerprint
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.corpora.files import display_uri, list_files
+    from transforms.models.annotator import EntityConfig, check_label_thresholds
+    from transforms.models.catalog import configure_torch
+    from transforms.models.checkpoint import find_checkpoint
+    from transforms.models.torch_classifier import TorchConfig, check_device
+    from transforms.models.window_tagger import DecodingConfig
+    from transforms.storage.runs import plan_run
+    from transforms.storage.store import open_store
+    from transforms.text.windows import WindowConfig
+
+    _check_ranges(options)
+    corpus = CorpusConfig(
+        format=options.format,
+        text_column=options.text_column,
+        id_column=options.id_column,
+        gold_column=options.gold_column,
+        keep_columns=options.keep_columns,
+        document_per_file=options.document_per_file,
+        conll_columns=options.conll_columns,
+    )
+    entities = EntityConfig(
+        threshold=options.threshold,
+        label_thresholds=_label_thresholds(options.label_threshold),
+        keep_below=options.keep_below,
+        offset_unit=options.offset_unit,
+        max_document_bytes=options.max_document_bytes,
+    )
+    torch = TorchConfig(device=options.device, precision=options.precision, threads=options.threads)
+    windows = WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens)
+    decoding = DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation)
+    files = list_files(options.input)
+    checkpoint = find_checkpoint(options.model, scheme=options.scheme)
+    check_label_thresholds(entities, checkpoint.tag_set.labels)
+    if _runner(beam_flags) in _LOCAL_RUNNERS:
+        check_device(options.device)
+    tagger = configure_torch(
+        checkpoint,
+        torch=torch,
+        windows=windows,
+        decoding=decoding,
+        batch_tokens=options.batch_tokens or _BATCH_TOKENS[options.device.partition(":")[0]],
+    )
+    settings = {
+        "schema_version": SCHEMA_VERSION,
+        "corpus": dataclasses.asdict(corpus),
+        "tagger": tagger.describe(),
+        "entities": dataclasses.asdict(entities),
+        "output": {"format": options.output_format, "layout": options.layout},
+    }
+    root = f"{options.output.rstrip('/')}/run={fingerprint(settings)}"
+    try:
+        store = open_store(root)
+        state = plan_run(
+            store,
+            settings,
+            files,
+            lambda new, size: _cut(new, corpus, size, is_strict=options.bad_files == "fail"),
+            slice_bytes=options.slice_size,
+            allow_removed=options.allow_removed_inputs,
+        )
+    except (OSError, StorageError) as error:
+        raise ConfigError(f"cannot write to --output {display_uri(options.output)!r}: {error}") from error
+    return _Job(options, corpus, tagger, entities, settings, root, store, state)
+
+
+def _cut(files: Sequence["FileRef"], corpus: "CorpusConfig", slice_bytes: int, *, is_strict: bool) -> list["Slice"]:
+    """Surveys files in parallel and cuts them; a file that cannot be read stops the plan, or becomes a slice that says so."""
+    from schemas.slices import Slice
+    from transforms.corpora.formats import Survey, check_agreement, format_of, survey_file
+
+    def survey(file: "FileRef") -> Survey:
+        try:
+            return survey_file(file, corpus, slice_bytes)
+        except FileError as error:
+            if is_strict:
+                raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
+            broken = Slice(file, format_of(file, corpus), 0, 0, 0, 0, error=error.message)
+            return Survey(file, (), has_gold=False, slices=(broken,))
+
+    with ThreadPoolExecutor(8) as pool:
+        surveys = list(pool.map(survey, files))
+    check_agreement([found for found in surveys if not any(slice_.error for slice_ in found.slices)])
+    return [slice_ for found in surveys for slice_ in found.slices]
+
+
+def _run_pipeline(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) -> None:
+    # Beam warns at every start of packages it could do without; what goes wrong in a run is raised, not logged.
+    logging.getLogger().setLevel(logging.ERROR)
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipelines.progress import watch_commits
+    from transforms.annotate import AnnotateDocuments
+    from transforms.commit import CommitSlices
+    from transforms.plan import PlanSlices
+    from transforms.read import ReadSlices
+
+    flags = [*beam_flags] if any(flag.startswith("--runner") for flag in beam_flags) else ["--runner=FnApiRunner", *beam_flags]
+    metadata = {
+        "settings": json.dumps(job.settings, sort_keys=True),
+        "model": job.tagger.digest,
+        "versions": json.dumps(versions(), sort_keys=True),
+    }
+    options = job.options
+    try:
+        with watch_commits(job.store, job.state.slices, is_shown=options.progress):
+            pipeline = beam.Pipeline(options=PipelineOptions(flags))
+            parts, committed = (
+                pipeline
+                | "Plan" >> PlanSlices(tuple(pending))
+                | "Read" >> ReadSlices(job.corpus, job.root, options.bad_files == "fail")
+            )
+            done = (
+                parts
+                | "Annotate" >> AnnotateDocuments(job.tagger, job.entities, job.tagger.digest)
+                | "Commit" >> CommitSlices(job.root, options.output_format, options.layout, metadata)
+            )
+            # Receipts that meet in one place make the death of a worker an error; without a consumer it is a hang.
+            (done, committed) | "Gather slices" >> beam.Flatten() | "Count slices" >> beam.combiners.Count.Globally()
+            pipeline.run().wait_until_finish()
+    except PipelineError:
+        raise
+    except Exception as error:
+        n_done = len(job.state.slices) - len(_pending(job))
+        raise PipelineError(
+            f"{_reason(error)} (after {n_done} of {len(job.state.slices)} slices; the same command goes on from there)"
+        ) from error
+
+
+def _pending(job: _Job) -> list["Slice"]:
+    from transforms.storage.runs import pending_slices
+
+    return pending_slices(job.store, job.state.slices)
+
+
+def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]:
+    """Reconciles storage with the plan, then writes report, manifest and `_SUCCESS`."""
+    from schemas.manifest import Manifest, dump_json, fingerprint
+    from schemas.receipts import sum_tallies
+    from transforms.corpora.files import display_uri
+    from transforms.scoring.report import build_report, render_html
+    from transforms.scoring.samples import sample_documents
+    from transforms.storage.runs import complete_run, reconcile
+
+    receipts = reconcile(job.store, job.state.slices)
+    total = sum_tallies(receipt.tally for receipt in receipts)
+    new = {slice_.slice_id for slice_ in ran}
+    this_start = sum_tallies(receipt.tally for receipt in receipts if receipt.slice_id in new)
+    rows = dict.fromkeys((file.uri for file in job.state.files), 0)
+    for slice_ in job.state.slices:
+        rows[slice_.file.uri] += slice_.rows
+    inputs = [{**dataclasses.asdict(file), "uri": display_uri(file.uri), "rows": rows[file.uri]} for file in job.state.files]
+    described = {
+        "fingerprint": fingerprint(job.settings),
+        "settings": job.settings,
+        "versions": versions(),
+        "model": {"name": job.options.model, "digest": job.tagger.digest},
+        "inputs": inputs,
+        "slices": len(job.state.slices),
+        "seconds": seconds,
+        "documents_this_start": this_start.documents,
+        "tokens_this_start": this_start.tokens,
+    }
+    report = build_report(total, run=described)
+    samples = sample_documents(
+        job.store,
+        receipts,
+        job.state.slices,
+        job.corpus,
+        n_documents=job.options.report_documents,
+        offset_unit=job.options.offset_unit,
+        seed=described["fingerprint"],
+    )
+    job.store.put("report/report.json", dump_json(report))
+    job.store.put("report/report.html", render_html(report, samples).encode())
+    files = tuple(
+        {"name": file["final"], **{key: file[key] for key in ("sha256", "size_bytes", "rows")}}
+        for receipt in receipts
+        for file in receipt.files
+    )
+    complete_run(
+        job.store,
+        Manifest(described["fingerprint"], job.settings, versions(), files, tuple(inputs), total.to_json(), seconds),
+    )
+    return report
+
+
+def _conclude(job: _Job, report: dict[str, Any]) -> int:
+    from rich.console import Console
+
+    from transforms.scoring.report import print_summary
+
+    console = Console(highlight=False)
+    print_summary(report, console)
+    for name, folder in (("annotations", "data"), ("report", "report/report.html")):
+        console.print(f"{name:<12} {_show(job.root)}/{folder}", soft_wrap=True, markup=False)
+    unread = sum(bool(slice_.error) for slice_ in job.state.slices)
+    limit = job.options.max_failed_fraction
+    if report["failed_fraction"] > limit or (unread and limit < 1):
+        print(
+            f"spanmill: {report['failed_fraction']:.2%} of the documents and {unread} files failed, more than "
+            f"--max-failed-fraction {limit} allows; see {_show(job.root)}/dead",
+            file=sys.stderr,
+        )
+        return 3
+    return 0
+
+
+def versions() -> dict[str, str]:
+    """Versions of spanmill, Python and the libraries that shape output."""
+    names = ("spanmill", "apache-beam", "pyarrow", "tokenizers", "torch", "transformers")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+
+
+def _check_ranges(options: AnnotateOptions) -> None:
+    if not 0 <= options.max_failed_fraction <= 1:
+        raise ConfigError(f"expected --max-failed-fraction between 0 and 1, found {options.max_failed_fraction}")
+    for name in ("batch_tokens", "slice_size", "report_documents"):
+        if getattr(options, name) < 0:
+            raise ConfigError(f"expected --{name.replace('_', '-')} of 0 or more, found {getattr(options, name)}")
+
+
+def _label_thresholds(values: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    thresholds = []
+    for label, value in parse_pairs(values, flag="--label-threshold").items():
+        try:
+            thresholds.append((label, float(value)))
+        except ValueError:
+            raise ConfigError(f"expected a number in --label-threshold {label}=, found {value!r}") from None
+    return tuple(sorted(thresholds))
+
+
+def _runner(beam_flags: Sequence[str]) -> str:
+    for at, flag in enumerate(beam_flags):
+        name, _, value = flag.partition("=")
+        if name == "--runner":
+            return value or next(iter(beam_flags[at + 1 :]), "")
+    return "FnApiRunner"
+
+
+def _reason(error: BaseException) -> str:
+    """The words of the error that stopped a pipeline, out of a runner's traceback in text."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    ours = [line for line in lines if line.startswith(("schemas.errors.", "RuntimeError: ", "OSError: "))]
+    line = (ours or lines)[-1]
+    return line.partition(" [while running")[0].removeprefix("schemas.errors.").strip()
+
+
+def _say(options: AnnotateOptions, text: str) -> None:
+    if options.progress:
+        print(text, file=sys.stderr)
+
+
+def _show(uri: str) -> str:
+    from transforms.corpora.files import display_uri
+
+    return display_uri(uri)
+
+
+@contextlib.contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    """Ends at once on SIGINT and SIGTERM, workers included; what is committed stays and the next start goes on."""
+
+    def stop(number: int, _: object) -> None:
+        print("\nspanmill: stopped; the same command goes on from what is committed", file=sys.stderr, flush=True)
+        for child in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _children() -> list[int]:
+    """Process ids of this process's descendants, where the system tells."""
+    found, queue = [], [os.getpid()]
+    while queue:
+        parent = queue.pop()
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                children = [int(word) for word in path.read_text().split()]
+                found += children
+                queue += children
+    return found

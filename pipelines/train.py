@@ -1,0 +1,218 @@
+"""`spanmill train`: fine-tune a tagger on labelled text."""
+
+import dataclasses
+import logging
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.options import option, parse_options, parse_pairs
+from schemas.checkpoints import CheckpointCard, FileScore, LabelScore
+from schemas.errors import ConfigError
+from training.checkpoints import (
+    DTYPES,
+    check_output,
+    library_versions,
+    publish_checkpoint,
+    render_scores,
+    verify_model,
+    weights_digest,
+    write_model,
+)
+from training.encoders import check_max_tokens, digest_weights, load_model, open_encoder
+from training.examples import (
+    LabelledFile,
+    build_bio_tags,
+    check_label_map,
+    collect_labels,
+    cut_windows,
+    map_labels,
+    read_files,
+)
+from training.methods.methods import METHODS
+from training.trainer import OPTIMIZERS, Scorer, TrainConfig, prepare_work, train
+
+if TYPE_CHECKING:
+    from training.encoders import Encoder
+
+_WORK_NAME = ".training"
+_N_VERIFIED = 64
+_DEFAULTS = TrainConfig()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of `spanmill train`."""
+
+    train: tuple[str, ...] = option("labelled files to train on, CoNLL columns whatever the suffix", metavar="FILE")
+    dev: tuple[str, ...] = option("labelled files to choose the best epoch on, by the mean of their F1", metavar="FILE")
+    base: str = option("model to begin from: a directory or a hub name", metavar="MODEL")
+    output: str = option("new directory for the checkpoint", metavar="DIR")
+    test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
+    method: str = option("which weights are trained", "full", choices=tuple(METHODS))
+    map: tuple[str, ...] = option("rename a label, or drop it with O; others are kept", (), metavar="LABEL=LABEL")
+    epochs: int = option("passes over the training files", _DEFAULTS.epochs)
+    batch_size: int = option("windows in a step", _DEFAULTS.batch_size)
+    learning_rate: float = option("highest rate of the linear schedule", _DEFAULTS.learning_rate)
+    optimizer: str = option("sgd has a momentum of 0.9", _DEFAULTS.optimizer, choices=OPTIMIZERS)
+    warmup_ratio: float = option("share of the steps in which the rate rises", _DEFAULTS.warmup_ratio)
+    weight_decay: float = option("decay of all weights but biases and norms", _DEFAULTS.weight_decay)
+    dropout: float = option("dropout of encoder and head", _DEFAULTS.dropout)
+    seed: int = option("of first weights, order and dropout", _DEFAULTS.seed)
+    patience: int = option("epochs without a better score before training stops", _DEFAULTS.patience)
+    max_tokens: int = option("most model tokens in a window; longer sentences are cut, not lost", _DEFAULTS.max_tokens)
+    chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
+    chain_words: int = option("most words in a chain of sentences", _DEFAULTS.chain_words)
+    dtype: str = option("precision of the saved weights", "float32", choices=DTYPES)
+    resume: bool = option("go on with training that was interrupted", default=False)
+
+    @property
+    def config(self) -> TrainConfig:
+        """The options of the trainer."""
+        return TrainConfig(**{f.name: getattr(self, f.name) for f in dataclasses.fields(TrainConfig)})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    train: list[LabelledFile]
+    dev: list[LabelledFile]
+    test: list[LabelledFile]
+    label_map: dict[str, str]
+    labels: tuple[str, ...]
+
+    @property
+    def roles(self) -> list[tuple[str, LabelledFile]]:
+        return [(role, file) for role in ("train", "dev", "test") for file in getattr(self, role)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains a tagger, writes its checkpoint and prints its scores.
+
+    Raises:
+      ConfigError: options or files are wrong; no weights have been loaded then.
+    """
+    options, beam_flags = parse_options(
+        TrainOptions, arguments, prog="spanmill train", description="Fine-tune a tagger on labelled text."
+    )
+    if beam_flags:
+        raise ConfigError(f"expected no flags of Beam, which train does not use, found {beam_flags}")
+    config = options.config
+    output = Path(options.output)
+    check_output(output, work_name=_WORK_NAME)
+    data = _read_data(options)
+    encoder = open_encoder(options.base)
+    check_max_tokens(encoder, config.max_tokens)
+    identity = _describe_training(options, config, data)
+    prepare_work(output / _WORK_NAME, identity, is_resumed=options.resume)
+    _show_progress()
+    card = _train(options, config, data, encoder, output)
+    for score in card.scores:
+        print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
+    print(f"\ncheckpoint: {output}")
+    return 0
+
+
+def _read_data(options: TrainOptions) -> _Data:
+    label_map = parse_pairs(options.map, flag="--map")
+    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ("train", "dev", "test")}
+    check_label_map([file for files in groups.values() for file in files], label_map)
+    mapped = {role: map_labels(files, label_map) for role, files in groups.items()}
+    labels = collect_labels(mapped["train"], mapped["dev"] + mapped["test"])
+    trained = {file.digest for file in mapped["train"]}
+    if seen := [file.name for file in mapped["dev"] + mapped["test"] if file.digest in trained]:
+        raise ConfigError(f"expected --dev and --test files that are not trained on, found {seen} in --train too")
+    return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+
+
+def _describe_training(options: TrainOptions, config: TrainConfig, data: _Data) -> dict[str, Any]:
+    """All that the trained weights depend on."""
+    return {
+        **dataclasses.asdict(config),
+        "method": options.method,
+        "base": digest_weights(options.base),
+        "map": data.label_map,
+        "train": [file.digest for file in data.train],
+        "dev": [file.digest for file in data.dev],
+    }
+
+
+def _train(options: TrainOptions, config: TrainConfig, data: _Data, encoder: "Encoder", output: Path) -> CheckpointCard:
+    method = METHODS[options.method]
+    method_config = method.config()
+    tag_set = build_bio_tags(data.labels)
+    tokenizer = encoder.tokenizer
+    model = method.apply(load_model(encoder, tag_set, dropout=config.dropout, seed=config.seed), method_config)
+    dev = Scorer(data.dev, tag_set, tokenizer, max_tokens=config.max_tokens)
+    shown = Scorer(data.dev + data.test, tag_set, tokenizer, max_tokens=config.max_tokens)
+    before = shown.score_model(model, batch_size=config.batch_size)
+    sentences = [sentence for file in data.train for sentence in file.sentences]
+    outcome = train(model, sentences, dev, config, output / _WORK_NAME)
+    after = shown.score_model(model, batch_size=config.batch_size)
+
+    aside = output / _WORK_NAME / "checkpoint"
+    shutil.rmtree(aside, ignore_errors=True)
+    write_model(model, tokenizer, aside, dtype=options.dtype)
+    sample = [sentence for file in data.dev for sentence in file.sentences[:_N_VERIFIED]]
+    windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
+    verify_model(model, tokenizer, windows, aside, dtype=options.dtype)
+    sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
+    card = CheckpointCard(
+        base=encoder.name,
+        base_digest=digest_weights(options.base),
+        method=options.method,
+        labels=data.labels,
+        tags=tag_set.tags,
+        label_map=data.label_map,
+        data=tuple(file.describe(role) for role, file in data.roles),
+        options={**dataclasses.asdict(config), **dataclasses.asdict(method_config), "dtype": options.dtype},
+        steps=outcome.steps,
+        best_step=outcome.best_step,
+        trained_parameters=sum(n for n, is_trained in sizes if is_trained),
+        parameters=sum(n for n, _ in sizes),
+        scores=_pair_scores(data, before, after),
+        weights_digest=weights_digest(aside),
+        versions=library_versions(),
+    )
+    publish_checkpoint(aside, output, card, command=_render_command(options))
+    shutil.rmtree(output / _WORK_NAME)
+    return card
+
+
+def _pair_scores(
+    data: _Data, before: Sequence[tuple[LabelScore, ...]], after: Sequence[tuple[LabelScore, ...]]
+) -> tuple[FileScore, ...]:
+    shown = [(role, file) for role, file in data.roles if role != "train"]
+    return tuple(
+        FileScore(role=role, name=file.name, before=first, after=last)
+        for (role, file), first, last in zip(shown, before, after, strict=True)
+    )
+
+
+def _render_command(options: TrainOptions) -> str:
+    """The command that makes this checkpoint again, without what only this machine knows."""
+    words = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name == "resume" or value == field.default:
+            continue
+        values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        if field.name in ("train", "dev", "test", "base", "output"):
+            values = [_relative(item) for item in values]
+        words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))
+    return "spanmill train \\\n  " + " \\\n  ".join(words)
+
+
+def _relative(path: str) -> str:
+    """A path as given, or its last parts where it is absolute."""
+    return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
+
+
+def _show_progress() -> None:
+    """One line per epoch, and no bars."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("training").setLevel(logging.INFO)

@@ -1,0 +1,140 @@
+"""Checkpoint cards: what a trained model was made from, and how well it does."""
+
+import dataclasses
+import json
+from typing import Any
+
+from schemas.errors import CheckpointError
+
+CARD_VERSION = 1
+CARD_NAME = "card.json"
+MICRO = "micro"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A labelled file as it was read.
+
+    Attributes:
+      role: train, dev or test.
+      name: its folder and file name.
+      digest: SHA-256 of its decompressed bytes, hex.
+      sentences: how many it holds.
+      words: how many words they hold.
+      entities: how many entities of each label, after the label map.
+    """
+
+    role: str
+    name: str
+    digest: str
+    sentences: int
+    words: int
+    entities: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelScore:
+    """Entity scores of one label, or of all together under the name `micro`, from 0 to 1.
+
+    Attributes:
+      label: the label.
+      precision: share of the found entities that are right.
+      recall: share of the gold entities that are found.
+      f1: harmonic mean of both.
+      support: how many gold entities there are.
+    """
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileScore:
+    """Scores on one labelled file, before and after training.
+
+    Attributes:
+      role: dev or test.
+      name: its folder and file name.
+      before: scores of the model as it was before the first step; empty where they were not taken.
+      after: scores of the checkpoint.
+    """
+
+    role: str
+    name: str
+    before: tuple[LabelScore, ...]
+    after: tuple[LabelScore, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointCard:
+    """What a checkpoint was made from; everything but the weights.
+
+    Attributes:
+      base: name of the model that training began from.
+      base_digest: SHA-256 of its weights, hex.
+      method: name of the training method.
+      labels: labels, sorted.
+      tags: a tag per output of the model.
+      label_map: labels of the data that were renamed, or dropped where the value is O.
+      data: the files read.
+      options: options of training and of the method.
+      steps: optimizer steps taken.
+      best_step: the step whose weights were kept.
+      trained_parameters: how many weights were trained.
+      parameters: how many there are.
+      scores: scores by file.
+      weights_digest: SHA-256 of the checkpoint's weights, hex.
+      versions: versions of the libraries.
+    """
+
+    base: str
+    base_digest: str
+    method: str
+    labels: tuple[str, ...]
+    tags: tuple[str, ...]
+    label_map: dict[str, str]
+    data: tuple[DataFile, ...]
+    options: dict[str, Any]
+    steps: int
+    best_step: int
+    trained_parameters: int
+    parameters: int
+    scores: tuple[FileScore, ...]
+    weights_digest: str
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        """The card as indented JSON."""
+        return json.dumps({"card_version": CARD_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "CheckpointCard":
+        """The inverse of `to_json`.
+
+        Raises:
+          CheckpointError: the text is no card of this version.
+        """
+        try:
+            value = json.loads(text)
+            version = value.pop("card_version")
+            if version != CARD_VERSION:
+                raise CheckpointError(f"expected a card of version {CARD_VERSION}, found {version!r}")
+            return cls(
+                **{
+                    **value,
+                    "labels": tuple(value["labels"]),
+                    "tags": tuple(value["tags"]),
+                    "data": tuple(DataFile(**file) for file in value["data"]),
+                    "scores": tuple(_file_score(score) for score in value["scores"]),
+                }
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"expected a checkpoint card, found something else: {error}") from error
+
+
+def _file_score(value: dict[str, Any]) -> FileScore:
+    scores = {key: tuple(LabelScore(**score) for score in value[key]) for key in ("before", "after")}
+    return FileScore(role=value["role"], name=value["name"], **scores)

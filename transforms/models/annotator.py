@@ -1,0 +1,253 @@
+"""Documents to annotations: a table in, a table out, with the dead letters and counts of what lay between."""
+
+import dataclasses
+import hashlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.annotations import ENTITY_TYPE, annotation_schema
+from schemas.dead_letters import count_letters, dead_letter
+from schemas.documents import DOCUMENT_FIELDS
+from schemas.errors import ConfigError, RecordError
+from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
+from transforms.models.tagger import Tagger, Tagging
+from transforms.scoring.matching import count_matches
+from transforms.text.offsets import OFFSET_UNITS, convert_offsets
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EntityConfig:
+    """Which entities are written, and how.
+
+    Attributes:
+      threshold: least score of an entity.
+      label_thresholds: the same for single labels, as (label, threshold).
+      keep_below: keep the entities under their threshold in a second column, `below`.
+      offset_unit: codepoint, utf8 or utf16.
+      max_document_bytes: a longer text is a dead letter.
+    """
+
+    threshold: float = 0.0
+    label_thresholds: tuple[tuple[str, float], ...] = ()
+    keep_below: bool = False
+    offset_unit: str = "codepoint"
+    max_document_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        for name, value in (("--threshold", self.threshold), *self.label_thresholds):
+            if not 0 <= value <= 1:
+                raise ConfigError(f"expected a threshold between 0 and 1 for {name}, found {value}")
+        if self.offset_unit not in OFFSET_UNITS:
+            raise ConfigError(f"expected --offset-unit to be one of {OFFSET_UNITS}, found {self.offset_unit!r}")
+        if self.max_document_bytes < 1:
+            raise ConfigError(f"expected --max-document-bytes of 1 or more, found {self.max_document_bytes}")
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedPart:
+    """A part of a slice, annotated.
+
+    Attributes:
+      annotations: a row per document (see schemas.annotations).
+      rejects: dead letters of the documents that failed.
+      tally: counts of both.
+    """
+
+    annotations: pa.Table
+    rejects: tuple[dict[str, object], ...]
+    tally: Tally
+
+
+class Annotator:
+    """Annotates tables of documents with one tagger.
+
+    Args:
+      tagger: the model.
+      config: which entities are written.
+      model: digest of the model, for the `model` column.
+
+    Raises:
+      ConfigError: a threshold is given for a label that the tagger does not know.
+    """
+
+    def __init__(self, tagger: Tagger, config: EntityConfig, *, model: str) -> None:
+        self._tagger = tagger
+        self._config = config
+        self._model = model
+        labels = tagger.labels
+        check_label_thresholds(config, labels)
+        wanted = dict(config.label_thresholds)
+        self._thresholds = np.array([wanted.get(label, config.threshold) for label in labels], dtype=np.float32)
+
+    def annotate(self, documents: pa.Table, *, source: str) -> AnnotatedPart:
+        """Documents of one file to annotations.
+
+        Args:
+          documents: see schemas.documents.
+          source: the file, for the `source` column.
+        """
+        texts = [text or "" for text in documents.column("text").to_pylist()]
+        encoded = [text.encode() for text in texts]
+        failures: dict[int, RecordError] = {}
+        for at, raw in enumerate(encoded):
+            if len(raw) > self._config.max_document_bytes:
+                limit = self._config.max_document_bytes
+                failures[at] = RecordError("too_large", f"expected {limit} bytes of text at most, found {len(raw)}")
+        tagging = self._tagger.tag(["" if at in failures else text for at, text in enumerate(texts)])
+        failures = {**tagging.failures, **failures}
+        started = time.perf_counter()
+        columns = _EntityColumns(texts, tagging, self._tagger.labels, self._thresholds, self._config.offset_unit)
+        digests = [hashlib.sha256(raw).hexdigest() for raw in encoded]
+        good = np.array([at not in failures for at in range(len(texts))], dtype=bool)
+        annotations = self._build_table(documents, source, columns, tagging, digests).filter(pa.array(good))
+        rejects = tuple(
+            dead_letter(
+                source,
+                row=documents.column("row")[at].as_py(),
+                stage="annotate",
+                error=error.code,
+                message=error.message,
+                document_id=documents.column("id")[at].as_py(),
+                digest=digests[at],
+                size_bytes=len(encoded[at]),
+            )
+            for at, error in sorted(failures.items())
+        )
+        tally = self._count(documents, texts, columns, tagging, good)
+        tally += Tally(
+            dead=count_letters(rejects),
+            dead_rows=len(rejects),
+            seconds={"decode": time.perf_counter() - started},
+        )
+        return AnnotatedPart(annotations, rejects, tally)
+
+    def _build_table(
+        self, documents: pa.Table, source: str, columns: "_EntityColumns", tagging: Tagging, digests: list[str]
+    ) -> pa.Table:
+        n_rows = documents.num_rows
+        kept = [field for field in documents.schema if field.name not in {f.name for f in DOCUMENT_FIELDS} | {"gold"}]
+        schema = annotation_schema(kept, has_below=self._config.keep_below)
+        arrays: dict[str, Any] = {
+            "id": documents.column("id"),
+            "source": pa.repeat(source, n_rows),
+            "row": documents.column("row"),
+            "digest": pa.array(digests, pa.string()),
+            "entities": columns.to_list_array(columns.is_above),
+            "below": columns.to_list_array(~columns.is_above),
+            "windows": pa.array(tagging.windows, pa.int32()),
+            "tokens": pa.array(tagging.tokens, pa.int32()),
+            "model": pa.repeat(self._model, n_rows),
+        }
+        columns_in_order = [arrays[f.name] if f.name in arrays else documents.column(f.name) for f in schema]
+        return pa.table(columns_in_order, schema=schema)
+
+    def _count(
+        self,
+        documents: pa.Table,
+        texts: Sequence[str],
+        columns: "_EntityColumns",
+        tagging: Tagging,
+        good: npt.NDArray[np.bool_],
+    ) -> Tally:
+        labels = self._tagger.labels
+        bins = np.minimum((tagging.score * SCORE_BINS).astype(int), SCORE_BINS - 1)
+        lengths = np.minimum(np.ceil(np.log2(tagging.tokens[good] + 1)).astype(int), LENGTH_BINS - 1)
+        return Tally(
+            documents=int(good.sum()),
+            entities=_count_labels(tagging.label[columns.is_above], labels),
+            below=_count_labels(tagging.label[~columns.is_above], labels) if self._config.keep_below else {},
+            scores={
+                labels[label]: np.bincount(bins[tagging.label == label], minlength=SCORE_BINS).tolist()
+                for label in np.unique(tagging.label)
+            },
+            lengths=tuple(np.bincount(lengths, minlength=LENGTH_BINS).tolist()),
+            characters=sum(len(text) for text, is_good in zip(texts, good, strict=True) if is_good),
+            tokens=int(tagging.tokens[good].sum()),
+            windows=int(tagging.windows[good].sum()),
+            computed_tokens=tagging.computed_tokens,
+            seconds=tagging.seconds,
+            matches=self._match(documents, columns, good),
+        )
+
+    def _match(
+        self, documents: pa.Table, columns: "_EntityColumns", good: npt.NDArray[np.bool_]
+    ) -> Mapping[str, list[int]]:
+        """Strict matches with gold, whose spans are code points; a dead document's gold counts as missed."""
+        if "gold" not in documents.column_names:
+            return {}
+        total: dict[str, list[int]] = {}
+        for at, spans in enumerate(documents.column("gold").to_pylist()):
+            gold = [(span["start"], span["end"], span["label"]) for span in spans or ()]
+            for label, counts in count_matches(gold, columns.spans_of(at) if good[at] else []).items():
+                total[label] = [a + b for a, b in zip(total.get(label, [0, 0, 0]), counts, strict=True)]
+        return total
+
+
+class _EntityColumns:
+    """Entities as columns, with surfaces cut out and offsets in the wanted unit."""
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        tagging: Tagging,
+        labels: tuple[str, ...],
+        thresholds: npt.NDArray[np.float32],
+        unit: str,
+    ) -> None:
+        self._tagging = tagging
+        self._labels = labels
+        self._n_texts = len(texts)
+        self._bounds = np.searchsorted(tagging.document, np.arange(len(texts) + 1))
+        self.is_above = tagging.score >= thresholds[tagging.label] if len(tagging.label) else np.empty(0, dtype=bool)
+        spans = zip(tagging.document.tolist(), tagging.start.tolist(), tagging.end.tolist(), strict=True)
+        self._surfaces = np.array([texts[document][start:end] for document, start, end in spans], dtype=object)
+        self._start, self._end = tagging.start.copy(), tagging.end.copy()
+        for at, (first, last) in enumerate(itertools.pairwise(self._bounds) if unit != "codepoint" else ()):
+            self._start[first:last] = convert_offsets(texts[at], tagging.start[first:last], unit)
+            self._end[first:last] = convert_offsets(texts[at], tagging.end[first:last], unit)
+
+    def to_list_array(self, mask: npt.NDArray[np.bool_]) -> pa.ListArray:
+        """The chosen entities as a list column, one list per text."""
+        chosen = np.flatnonzero(mask)
+        counts = np.bincount(self._tagging.document[chosen], minlength=self._n_texts)
+        children = [
+            pa.array(self._start[chosen], pa.int32()),
+            pa.array(self._end[chosen], pa.int32()),
+            pa.array([self._labels[label] for label in self._tagging.label[chosen]], pa.string()),
+            pa.array(self._tagging.score[chosen], pa.float32()),
+            pa.array(self._surfaces[chosen].tolist(), pa.string()),
+        ]
+        entities = pa.StructArray.from_arrays(children, fields=list(ENTITY_TYPE))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, entities)
+
+    def spans_of(self, text: int) -> list[tuple[int, int, str]]:
+        """Entities of one text at or above their threshold, in code points."""
+        tagging = self._tagging
+        return [
+            (int(tagging.start[at]), int(tagging.end[at]), self._labels[tagging.label[at]])
+            for at in range(self._bounds[text], self._bounds[text + 1])
+            if self.is_above[at]
+        ]
+
+
+def check_label_thresholds(config: EntityConfig, labels: Sequence[str]) -> None:
+    """Refuses thresholds for labels that the tagger never gives.
+
+    Raises:
+      ConfigError: naming the label.
+    """
+    for label, _ in config.label_thresholds:
+        if label not in labels:
+            raise ConfigError(f"expected --label-threshold for one of {list(labels)}, found {label!r}")
+
+
+def _count_labels(label: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:
+    return {labels[index]: count for index, count in sorted(Counter(label.tolist()).items())}

@@ -1,0 +1,81 @@
+"""What a model is to the rest of spanmill: two small protocols.
+
+A Tagger turns texts into entities and is what the annotator holds. A TokenClassifier turns token ids into tag
+probabilities; `window_tagger` makes a Tagger of one.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import RecordError
+from schemas.labels import TagSet
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tagging:
+    """Entities of several texts, in order of text and position.
+
+    Attributes:
+      document: (n,) index of the text.
+      start: (n,) first code point.
+      end: (n,) one past the last.
+      label: (n,) index into the tagger's labels.
+      score: (n,) probability.
+      tokens: (n_texts,) model tokens of each text.
+      windows: (n_texts,) windows that covered them.
+      failures: texts that could not be tagged, and why.
+      computed_tokens: tokens computed, with overlap, special tokens and padding.
+      seconds: time by stage.
+    """
+
+    document: IntArray
+    start: IntArray
+    end: IntArray
+    label: IntArray
+    score: FloatArray
+    tokens: IntArray
+    windows: IntArray
+    failures: Mapping[int, RecordError]
+    computed_tokens: int
+    seconds: Mapping[str, float]
+
+
+class Tagger(Protocol):
+    """Finds entities in texts; one per thread."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels it may give."""
+
+    def tag(self, texts: Sequence[str]) -> Tagging:
+        """Texts in, entities out; a text that fails is in `failures` and costs its neighbours nothing."""
+
+
+class TokenClassifier(Protocol):
+    """Gives tag probabilities to tokens; shared by the threads of a process."""
+
+    @property
+    def tag_set(self) -> TagSet:
+        """Its tags, in the order of its outputs."""
+
+    def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
+        """Starts a forward pass and returns a function that waits for its result.
+
+        Args:
+          ids: (n_windows, longest) vocabulary ids, padded on the right.
+          lengths: (n_windows,) how many of them are real.
+
+        Returns:
+          A function giving probabilities, (n_windows, longest, n_tags).
+
+        Raises:
+          MemoryError: the batch is too large, here or when the result is fetched.
+          ModelError: the model or its device is broken for good.
+        """

@@ -1,0 +1,242 @@
+"""The commit protocol of a slice: first commit wins, publishing rolls forward.
+
+    claim ──> write attempt ──> check ──> put commit record if absent ──> publish
+                                                │ won                        ▲
+                                                └ lost: delete attempt, take the winner's record
+
+Nothing before the record counts, everything after it can be repeated by anyone, so crashes, replays, zombies and
+second drivers all meet at one operation of the store. Names come from slice ids alone, never from data.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.annotations import flat_schema
+from schemas.dead_letters import DEAD_LETTER_SCHEMA
+from schemas.errors import ConfigError, StorageError
+from schemas.manifest import dump_json
+from schemas.receipts import Receipt, Tally
+from schemas.slices import Slice
+from transforms.storage.store import Store
+
+COMMITS, ATTEMPTS, CLAIMS, DATA, DEAD = "_commits", "_attempts", "_claims", "data", "dead"
+OUTPUT_FORMATS = ("parquet", "jsonl")
+LAYOUTS = ("document", "flat")
+
+
+def read_receipt(store: Store, slice_id: str) -> Receipt | None:
+    """The receipt of a committed slice, or None."""
+    try:
+        return Receipt.from_json(json.loads(store.read(f"{COMMITS}/{slice_id}")))
+    except FileNotFoundError:
+        return None
+
+
+def publish_slice(store: Store, receipt: Receipt) -> None:
+    """Moves a committed slice's files to their final names; harmless when it is done already."""
+    for file in receipt.files:
+        if store.size(file["final"]) != file["size_bytes"] or store.size(file["attempt"]) is not None:
+            store.publish(file["attempt"], file["final"])
+
+
+def claim_slice(store: Store, slice_id: str) -> int:
+    """Notes that work on a slice begins; returns how many times it has begun, this one included."""
+    attempt = 1
+    while not store.put_if_absent(f"{CLAIMS}/{slice_id}.{attempt}", uuid.uuid4().hex.encode()):
+        attempt += 1
+    return attempt
+
+
+class SliceWriter:
+    """Writes one attempt at a slice and commits it.
+
+    Args:
+      store: the run's store.
+      slice_: the slice.
+      output_format: parquet or jsonl.
+      layout: document (a row per document) or flat (a row per entity).
+      metadata: strings for the footer of Parquet files.
+      attempts: how many times the slice has begun.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        slice_: Slice,
+        *,
+        output_format: str,
+        layout: str,
+        metadata: Mapping[str, str],
+        attempts: int,
+    ) -> None:
+        if output_format not in OUTPUT_FORMATS or layout not in LAYOUTS:
+            raise ConfigError(f"expected a format of {OUTPUT_FORMATS} and a layout of {LAYOUTS}")
+        self._store = store
+        self._slice = slice_
+        self._format = output_format
+        self._is_flat = layout == "flat"
+        self._metadata = {**metadata, "slice": slice_.slice_id}
+        self._attempts = attempts
+        self._token = uuid.uuid4().hex
+        self._files: dict[str, _FileWriter] = {}
+        self._tally = Tally()
+
+    def write(self, annotations: pa.Table | None, rejects: tuple[dict[str, object], ...], tally: Tally) -> None:
+        """Adds a part: its annotations, its dead letters and its counts."""
+        if annotations is not None:
+            table = flatten_entities(annotations) if self._is_flat else annotations
+            self._file(DATA, table.schema, self._format).write(table)
+        if rejects:
+            letters = pa.Table.from_pylist(list(rejects), schema=DEAD_LETTER_SCHEMA)
+            self._file(DEAD, letters.schema, "parquet").write(letters)
+        self._tally += tally
+
+    def commit(self) -> Receipt:
+        """Closes, checks and commits the attempt; returns the receipt of whoever won.
+
+        Raises:
+          StorageError: a file does not read back as it was written, or the counts do not add up.
+        """
+        tally = self._tally
+        if tally.documents + tally.dead_rows != self._slice.rows:
+            raise StorageError(
+                f"expected {self._slice.rows} documents in slice {self._slice.slice_id}, "
+                f"found {tally.documents} annotated and {tally.dead_rows} dead"
+            )
+        files = tuple(file.finish(self._store) for file in self._files.values())
+        receipt = Receipt(self._slice.slice_id, self._slice.rows, self._attempts, files, tally)
+        if not self._store.put_if_absent(f"{COMMITS}/{self._slice.slice_id}", dump_json(receipt.to_json())):
+            self.abandon()
+            winner = read_receipt(self._store, self._slice.slice_id)
+            if winner is None:
+                raise StorageError(f"lost the commit record of slice {self._slice.slice_id}")
+            receipt = winner
+        publish_slice(self._store, receipt)
+        return receipt
+
+    def abandon(self) -> None:
+        """Drops the attempt; nothing of it is seen by anyone."""
+        for file in self._files.values():
+            file.close()
+            self._store.delete(file.attempt)
+
+    def _file(self, folder: str, schema: pa.Schema, format_: str) -> "_FileWriter":
+        if folder not in self._files:
+            suffix = ".dead.parquet" if folder == DEAD else f".{format_}"
+            attempt = f"{ATTEMPTS}/{self._slice.slice_id}-{self._token}{suffix}"
+            final = f"{folder}/{self._slice.name}.{format_}"
+            metadata = {f"spanmill.{key}": value for key, value in self._metadata.items()}
+            self._files[folder] = _FileWriter(self._store, attempt, final, schema.with_metadata(metadata), format_)
+        return self._files[folder]
+
+
+class _FileWriter:
+    """One output file of an attempt, hashed as it is written."""
+
+    def __init__(self, store: Store, attempt: str, final: str, schema: pa.Schema, format_: str) -> None:
+        self.attempt = attempt
+        self._final = final
+        self._schema = schema
+        self._raw = _HashedFile(store.create(attempt))
+        self._rows = 0
+        self._parquet: pq.ParquetWriter | None = None
+        if format_ == "parquet":
+            self._parquet = pq.ParquetWriter(
+                pa.PythonFile(self._raw, mode="w"), schema, compression="zstd", write_page_checksum=True
+            )
+
+    def write(self, table: pa.Table) -> None:
+        self._rows += table.num_rows
+        if self._parquet is not None:
+            self._parquet.write_table(table.cast(self._schema))
+            return
+        lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in table.to_pylist())
+        self._raw.write("".join(lines).encode())
+
+    def close(self) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+            self._parquet = None
+        self._raw.close()
+
+    def finish(self, store: Store) -> dict[str, Any]:
+        """Closes the file, reads back what it became, and describes it."""
+        is_parquet = self._parquet is not None
+        self.close()
+        size = store.size(self.attempt)
+        if size != self._raw.size_bytes:
+            raise StorageError(f"expected {self._raw.size_bytes} bytes in {self.attempt!r}, found {size}")
+        if is_parquet:
+            with store.open(self.attempt) as raw:
+                footer = pq.ParquetFile(raw)
+                if footer.metadata.num_rows != self._rows or not footer.schema_arrow.equals(self._schema):
+                    raise StorageError(f"expected {self._rows} rows in {self.attempt!r}, found another footer")
+        return {
+            "attempt": self.attempt,
+            "final": self._final,
+            "sha256": self._raw.digest.hexdigest(),
+            "size_bytes": size,
+            "rows": self._rows,
+        }
+
+
+class _HashedFile:
+    """A binary file to write to, hashed and counted on the way."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self.digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._raw.closed)
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self.digest.update(view)
+        self.size_bytes += view.nbytes
+        self._raw.write(bytes(view))
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._raw.flush()
+
+    def tell(self) -> int:
+        return self.size_bytes
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+
+def flatten_entities(annotations: pa.Table) -> pa.Table:
+    """A row per document to a row per entity, those below their threshold marked so."""
+    has_below = "below" in annotations.column_names
+    schema = flat_schema(has_below=has_below)
+    pieces = []
+    for name in ("entities", "below") if has_below else ("entities",):
+        column = annotations.column(name).combine_chunks()
+        parents = pc.list_parent_indices(column)
+        entities = pc.list_flatten(column)
+        owners = annotations.take(parents)
+        arrays = {field.name: pc.struct_field(entities, field.name) for field in entities.type}
+        arrays["is_below"] = pa.repeat(name == "below", len(entities))
+        columns = [arrays[f.name] if f.name in arrays else owners.column(f.name) for f in schema]
+        pieces.append(pa.table(columns, schema=schema))
+    return pa.concat_tables(pieces)

@@ -1,0 +1,187 @@
+"""A run directory: what is planned, what is committed, and whether the two agree.
+
+    run=<fingerprint>/  _plan.json _plan.0002.json ...   slices, each plan adding what is new
+                        _commits/<slice_id>              receipts; the only truth about what is done
+                        data/ dead/ report/              what people read
+                        _MANIFEST.json _SUCCESS          written when every slice is committed
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from schemas.errors import ConfigError, ManifestError
+from schemas.manifest import Manifest, Plan, dump_json
+from schemas.receipts import Receipt
+from schemas.slices import FileRef, Slice
+from transforms.corpora.files import display_uri
+from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
+from transforms.storage.store import Store
+
+SUCCESS, MANIFEST = "_SUCCESS", "_MANIFEST.json"
+LEAST_SLICE_BYTES, MOST_SLICE_BYTES, WANTED_SLICES = 128 << 10, 64 << 20, 256
+_POOL = 16
+
+CutFiles = Callable[[Sequence[FileRef], int], Iterable[Slice]]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunState:
+    """A run as its plans tell.
+
+    Attributes:
+      files: every input file.
+      slices: every slice, in order of number.
+      slice_bytes: wanted size of a slice.
+    """
+
+    files: tuple[FileRef, ...]
+    slices: tuple[Slice, ...]
+    slice_bytes: int
+
+
+def choose_slice_bytes(files: Sequence[FileRef]) -> int:
+    """A slice size that gives a corpus some hundreds of slices, within 128 KiB and 64 MiB."""
+    total = sum(file.size_bytes for file in files)
+    return max(LEAST_SLICE_BYTES, min(MOST_SLICE_BYTES, total // WANTED_SLICES))
+
+
+def plan_run(
+    store: Store,
+    settings: Mapping[str, Any],
+    files: Sequence[FileRef],
+    cut: CutFiles,
+    *,
+    slice_bytes: int,
+    allow_removed: bool,
+) -> RunState:
+    """Reads the run's plans and adds one for the files that are new.
+
+    Args:
+      store: the run's store.
+      settings: everything that changes output.
+      files: the input as it is listed now.
+      cut: cuts files into slices of a wanted size.
+      slice_bytes: wanted size of a slice; 0 lets the size of the corpus decide.
+      allow_removed: keep the annotations of files that are gone.
+
+    Raises:
+      ConfigError: a planned file changed or is gone, or another slice size was planned.
+    """
+    while True:
+        plans = _read_plans(store)
+        known = {file.uri: file for plan in plans for file in plan.files}
+        slices = tuple(slice_ for plan in plans for slice_ in plan.slices)
+        _check_inputs(known, files, allow_removed=allow_removed)
+        if plans and slice_bytes not in (0, plans[0].slice_bytes):
+            raise ConfigError(
+                f"expected --slice-size {plans[0].slice_bytes} as this run was planned with, found {slice_bytes}; "
+                "leave it out or choose another --output"
+            )
+        size = plans[0].slice_bytes if plans else slice_bytes or choose_slice_bytes(files)
+        new = [file for file in files if file.uri not in known]
+        if plans and not new:
+            return RunState(tuple(known.values()), slices, size)
+        numbered = tuple(
+            dataclasses.replace(slice_, number=len(slices) + at) for at, slice_ in enumerate(cut(new, size))
+        )
+        plan = Plan(settings, size, tuple(new), numbered)
+        store.delete(SUCCESS)
+        if store.put_if_absent(_plan_name(len(plans) + 1), dump_json(plan.to_json())):
+            return RunState((*known.values(), *new), (*slices, *numbered), size)
+        # Another driver planned at the same moment: read what it planned and look again.
+
+
+def pending_slices(store: Store, slices: Sequence[Slice]) -> list[Slice]:
+    """The slices that are not committed, largest first."""
+    done = set(store.list(COMMITS))
+    return sorted(
+        (slice_ for slice_ in slices if slice_.slice_id not in done),
+        key=lambda slice_: (-_weight(slice_), slice_.number),
+    )
+
+
+def is_complete(store: Store, slices: Sequence[Slice]) -> bool:
+    """Whether an earlier start finished all of this."""
+    return store.size(SUCCESS) is not None and not pending_slices(store, slices)
+
+
+def reconcile(store: Store, slices: Sequence[Slice]) -> list[Receipt]:
+    """Compares storage with the plan, publishes what a crash left unpublished, and returns every receipt.
+
+    Raises:
+      ManifestError: a slice is missing or unplanned, a file has the wrong size, or a foreign one lies in `data`.
+      StorageError: a committed file is lost.
+    """
+    planned = {slice_.slice_id for slice_ in slices}
+    committed = set(store.list(COMMITS))
+    if missing := planned - committed:
+        raise ManifestError(f"expected {len(planned)} committed slices, found {len(missing)} missing; run the command again")
+    if extra := {name for name in committed - planned if len(name) == 20}:
+        raise ManifestError(f"expected only planned slices in {COMMITS}, found {sorted(extra)[:3]}")
+    with ThreadPoolExecutor(_POOL) as pool:
+        receipts = list(pool.map(lambda slice_: _settle(store, slice_), slices))
+    files = {file["final"]: file for receipt in receipts for file in receipt.files}
+    for folder in (DATA, DEAD):
+        if foreign := sorted(name for name in store.list(folder) if f"{folder}/{name}" not in files):
+            raise ManifestError(f"expected only files of this run in {folder!r}, found {foreign[:3]}; move them away")
+    return receipts
+
+
+def complete_run(store: Store, manifest: Manifest) -> None:
+    """Writes the manifest and then `_SUCCESS`, and sweeps what losing attempts left behind."""
+    store.put(MANIFEST, dump_json(manifest.to_json()))
+    store.put(SUCCESS, b"")
+    committed = set(store.list(COMMITS))
+    for name in store.list(ATTEMPTS):
+        # A slice that is committed has no use for another attempt; one that is not may be in the making.
+        if name.partition("-")[0] in committed:
+            store.delete(f"{ATTEMPTS}/{name}")
+
+
+def _settle(store: Store, slice_: Slice) -> Receipt:
+    receipt = read_receipt(store, slice_.slice_id)
+    if receipt is None:
+        raise ManifestError(f"expected a receipt of slice {slice_.slice_id}, found none")
+    publish_slice(store, receipt)
+    for file in receipt.files:
+        if (size := store.size(file["final"])) != file["size_bytes"]:
+            raise ManifestError(f"expected {file['size_bytes']} bytes in {file['final']!r}, found {size}")
+    return receipt
+
+
+def _read_plans(store: Store) -> list[Plan]:
+    plans: list[Plan] = []
+    while True:
+        try:
+            content = store.read(_plan_name(len(plans) + 1))
+        except FileNotFoundError:
+            return plans
+        plans.append(Plan.from_json(json.loads(content)))
+
+
+def _plan_name(number: int) -> str:
+    return "_plan.json" if number == 1 else f"_plan.{number:04d}.json"
+
+
+def _check_inputs(known: Mapping[str, FileRef], files: Sequence[FileRef], *, allow_removed: bool) -> None:
+    listed = {file.uri: file for file in files}
+    changed = sorted(uri for uri in known if uri in listed and listed[uri] != known[uri])
+    if changed:
+        raise ConfigError(
+            f"expected input {display_uri(changed[0])!r} as this run read it, found it changed "
+            f"({len(changed)} in all); choose another --output"
+        )
+    removed = sorted(known.keys() - listed.keys())
+    if removed and not allow_removed:
+        raise ConfigError(
+            f"expected input {display_uri(removed[0])!r}, which this run has read, found it gone ({len(removed)} in "
+            "all); choose another --output, or --allow-removed-inputs to keep its annotations"
+        )
+
+
+def _weight(slice_: Slice) -> int:
+    """Size of a slice for ordering: bytes where they are known, else documents."""
+    return slice_.end - slice_.start if slice_.format in ("jsonl", "text") else slice_.rows
