@@ -48,9 +48,7 @@ class AnnotateOptions:
     scheme: str = option("tag scheme of the model", "auto", metavar="auto|BIO|IOB1|BIOES|BILOU|BMES|IO")
     decoder: str = option("how tags are chosen", "viterbi", choices=("viterbi", "argmax"))
     repair: str = option("what argmax makes of illegal tags", "conlleval", choices=("conlleval", "discard"))
-    aggregation: str = option(
-        "how a word's tokens become one", "first", choices=("first", "average", "max", "simple")
-    )
+    aggregation: str = option("how a word's tokens become one", "first", choices=("first", "average", "max", "simple"))
     threshold: float = option("least score of an entity", 0.0)
     label_threshold: tuple[str, ...] = option("the same for one label, such as ORG=0.7", (), metavar="LABEL=SCORE")
     keep_below: bool = option("keep entities under their threshold in a second column", default=False)
@@ -61,7 +59,9 @@ class AnnotateOptions:
     output_format: str = option("format of the output", "parquet", choices=("parquet", "jsonl"))
     layout: str = option("a row per document, or flat: a row per entity", "document", choices=("document", "flat"))
     device: str = option("cpu or cuda", "cpu")
-    precision: str = option("fp32 on the CPU and bf16 on CUDA when auto", "auto", choices=("auto", "fp32", "bf16", "fp16"))
+    precision: str = option(
+        "fp32 on the CPU and bf16 on CUDA when auto", "auto", choices=("auto", "fp32", "bf16", "fp16")
+    )
     threads: int = option("threads of the model per process, 0 for PyTorch's choice", 0)
     batch_tokens: int = option("padded tokens per batch, 0 for 2,048 on the CPU and 65,536 on CUDA", 0)
     slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
@@ -74,9 +74,7 @@ class AnnotateOptions:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the job and returns its exit status."""
-    options, beam_flags = parse_options(
-        AnnotateOptions, arguments, prog="spanmill annotate", description=DESCRIPTION
-    )
+    options, beam_flags = parse_options(AnnotateOptions, arguments, prog="spanmill annotate", description=DESCRIPTION)
     with _stopping_on_signals():
         return run(options, beam_flags)
 
@@ -187,7 +185,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
 
 
 def _cut(files: Sequence["FileRef"], corpus: "CorpusConfig", slice_bytes: int, *, is_strict: bool) -> list["Slice"]:
-    """Surveys files in parallel and cuts them; a file that cannot be read stops the plan, or becomes a slice that says so."""
+    """Surveys files in parallel and cuts them; an unreadable one stops the plan, or becomes a slice that says so."""
     from schemas.slices import Slice
     from transforms.corpora.formats import Survey, check_agreement, format_of, survey_file
 
@@ -218,7 +216,11 @@ def _run_pipeline(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[st
     from transforms.plan import PlanSlices
     from transforms.read import ReadSlices
 
-    flags = [*beam_flags] if any(flag.startswith("--runner") for flag in beam_flags) else ["--runner=FnApiRunner", *beam_flags]
+    flags = (
+        [*beam_flags]
+        if any(flag.startswith("--runner") for flag in beam_flags)
+        else ["--runner=FnApiRunner", *beam_flags]
+    )
     metadata = {
         "settings": json.dumps(job.settings, sort_keys=True),
         "model": job.tagger.digest,
@@ -262,7 +264,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
     from schemas.receipts import sum_tallies
     from transforms.corpora.files import display_uri
     from transforms.scoring.report import build_report, render_html
-    from transforms.scoring.samples import sample_documents
+    from transforms.scoring.samples import SampleConfig, sample_documents
     from transforms.storage.runs import complete_run, reconcile
 
     receipts = reconcile(job.store, job.state.slices)
@@ -272,9 +274,12 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
     rows = dict.fromkeys((file.uri for file in job.state.files), 0)
     for slice_ in job.state.slices:
         rows[slice_.file.uri] += slice_.rows
-    inputs = [{**dataclasses.asdict(file), "uri": display_uri(file.uri), "rows": rows[file.uri]} for file in job.state.files]
+    inputs = [
+        {**dataclasses.asdict(file), "uri": display_uri(file.uri), "rows": rows[file.uri]} for file in job.state.files
+    ]
+    run_fingerprint = fingerprint(job.settings)
     described = {
-        "fingerprint": fingerprint(job.settings),
+        "fingerprint": run_fingerprint,
         "settings": job.settings,
         "versions": versions(),
         "model": {"name": job.options.model, "digest": job.tagger.digest},
@@ -290,9 +295,9 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
         receipts,
         job.state.slices,
         job.corpus,
-        n_documents=job.options.report_documents,
-        offset_unit=job.options.offset_unit,
-        seed=described["fingerprint"],
+        SampleConfig(
+            n_documents=job.options.report_documents, offset_unit=job.options.offset_unit, seed=run_fingerprint
+        ),
     )
     job.store.put("report/report.json", dump_json(report))
     job.store.put("report/report.html", render_html(report, samples).encode())
@@ -303,7 +308,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
     )
     complete_run(
         job.store,
-        Manifest(described["fingerprint"], job.settings, versions(), files, tuple(inputs), total.to_json(), seconds),
+        Manifest(run_fingerprint, job.settings, versions(), files, tuple(inputs), total.to_json(), seconds),
     )
     return report
 
@@ -311,7 +316,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
 def _conclude(job: _Job, report: dict[str, Any]) -> int:
     from rich.console import Console
 
-    from transforms.scoring.report import print_summary
+    from transforms.scoring.summary import print_summary
 
     console = Console(highlight=False)
     print_summary(report, console)

@@ -41,7 +41,9 @@ def build_parser(options: type, *, prog: str, description: str) -> argparse.Argu
     parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE.toml", help="defaults for these options; flags override them")
     add_options(parser, options)
-    parser.epilog = "Every flag of the Beam runner is accepted too, such as --runner, --project or --direct_num_workers."
+    parser.epilog = (
+        "Every flag of the Beam runner is accepted too, such as --runner, --project or --direct_num_workers."
+    )
     return parser
 
 
@@ -66,9 +68,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         parser.add_argument(flag, **arguments)
 
 
-def parse_options(
-    options: type[T], arguments: Sequence[str], *, prog: str, description: str
-) -> tuple[T, list[str]]:
+def parse_options(options: type[T], arguments: Sequence[str], *, prog: str, description: str) -> tuple[T, list[str]]:
     """Flags to the options of a job and what is left for Beam.
 
     Raises:
@@ -113,7 +113,9 @@ def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
         values[name] = _coerce(value, hints[name], f"key {key!r} in {str(path)!r}")
         if choices[name] and values[name] not in choices[name]:
             raise ConfigError(f"expected key {key!r} in {str(path)!r} to be one of {choices[name]}, found {value!r}")
-    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in beam.items() if value is not False]
+    flags = [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in beam.items() if value is not False
+    ]
     return values, flags
 
 

@@ -1,13 +1,13 @@
 """The errors of spanmill.
 
-    PipelineError
-      ConfigError            a person must change an option or an input     -> exit 2, no traceback
-        CheckpointError      a model directory cannot be used as it is
-      RecordError            one document or file is bad                    -> dead letter
-        ParseError  TokenizationError  TaggingError  FileError
-      ModelError             the model answered nonsense; the run stops
-      StorageError           the store lost, refused or contradicted a write
-      ManifestError          the run directory and the plan disagree; cannot resume
+PipelineError
+  ConfigError            a person must change an option or an input     -> exit 2, no traceback
+    CheckpointError      a model directory cannot be used as it is
+  RecordError            one document or file is bad                    -> dead letter
+    ParseError  TokenizationError  TaggingError  FileError
+  ModelError             the model answered nonsense; the run stops
+  StorageError           the store lost, refused or contradicted a write
+  ManifestError          the run directory and the plan disagree; cannot resume
 """
 
 

@@ -72,7 +72,9 @@ def sum_tallies(tallies: Iterable[Tally]) -> Tally:
 
 def _add(a: Any, b: Any) -> Any:
     if isinstance(a, Mapping):
-        return {key: _add(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in sorted({*a, *b})}
+        return {
+            key: _add(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in sorted({*a, *b})
+        }
     if isinstance(a, list | tuple):
         return type(a)(x + y for x, y in zip(a, b, strict=True))
     return a + b

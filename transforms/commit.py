@@ -49,8 +49,10 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._store = open_store(self._run)
 
-    def start_bundle(self) -> None:
         self._writer: SliceWriter | None = None
+
+    def start_bundle(self) -> None:
+        self._close()
         self._next = 0
         self._slice_id = ""
 
@@ -70,12 +72,22 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
         spent = Tally(seconds={"write": time.perf_counter() - started})
         self._writer.write(None, (), spent)
         if part.is_last:
-            writer, self._writer = self._writer, None
-            yield writer.commit().slice_id
+            receipt = self._writer.commit()
+            self._writer = None
+            yield receipt.slice_id
 
     def finish_bundle(self) -> None:
         if self._writer is not None:
             raise StorageError(f"expected the last part of slice {self._slice_id}, found the end of the bundle")
+
+    def teardown(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Closes the files of a slice that was left in the middle, when reading or annotating it failed."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _begin(self, part: SlicePart) -> SliceWriter:
         return SliceWriter(

@@ -24,7 +24,7 @@ from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, bu
 from transforms.corpora.files import display_uri, open_stream
 from transforms.tags.decode import decode_tags
 
-_COMMENT = re.compile(r"#\s*(newdoc|newpar|[\w.:-]+\s*=)")
+_COMMENT = re.compile(r"#\s*((newdoc|newpar)(\s|$)|[\w.:-]+\s*=)")
 _DOCUMENT_ID = re.compile(r"#\s*newdoc(?:\s+id)?\s*=\s*(.+)")
 _TEXT = re.compile(r"#\s*text\s*=\s?(.*)")
 _DOCSTART = "-DOCSTART-"
@@ -78,7 +78,8 @@ def parse_sentences(lines: Iterable[str], *, source: str, columns: str = "auto")
             document_id = m[1] if (m := _DOCUMENT_ID.match(stripped)) else document_id
             text = m[1] if (m := _TEXT.match(line.rstrip("\r\n"))) else text
             continue
-        cells = [] if not stripped else line.rstrip("\r\n").split("\t") if "\t" in line else stripped.split()
+        cells = [] if not stripped else line.rstrip("\r\n").split("\t") if "\t" in line else stripped.split(" ")
+        cells = cells if "\t" in line else [cell for cell in cells if cell]
         if cells and cells[0] != _DOCSTART:
             first_line = first_line if rows else line_number
             rows.append(cells)
@@ -110,8 +111,8 @@ def looks_like_conll(file: FileRef) -> bool:
     """Whether the lines of a file have columns, the last of which looks like a tag."""
     try:
         with open_stream(file) as stream:
-            head = stream.read(1 << 14).decode(errors="replace")
-        tagged = [tag for sentence in parse_sentences(head.splitlines()[:-1], source=file.uri) for tag in sentence.tags]
+            head = stream.read(1 << 14).decode("utf-8-sig", errors="replace")
+        tagged = [tag for sentence in parse_sentences(head.split("\n")[:-1], source=file.uri) for tag in sentence.tags]
     except FileError:
         return False
     return bool(tagged) and all(re.fullmatch(r"O|[BIESLUM]-\S+", tag) for tag in tagged)
@@ -126,7 +127,7 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
     if wanted := [name for name in (config.id_column, config.gold_column, *config.keep_columns) if name]:
         raise ConfigError(f"expected no column options for CoNLL file {display_uri(file.uri)!r}, found {wanted}")
     with open_stream(file) as stream:
-        head = stream.read(1 << 20).decode(errors="replace").splitlines()
+        head = stream.read(1 << 20).decode("utf-8-sig", errors="replace").split("\n")
     sentences = parse_sentences(head, source=display_uri(file.uri), columns=config.conll_columns)
     return [], bool((first := next(sentences, None)) and first.tags)
 
@@ -201,7 +202,7 @@ def _documents(file: FileRef, config: CorpusConfig) -> Iterator[list[Sentence]]:
         ) from None
     source = display_uri(file.uri)
     document: list[Sentence] = []
-    is_marked = _DOCSTART in text or re.search(r"^#\s*newdoc", text, re.MULTILINE) is not None
+    is_marked = _DOCSTART in text or re.search(r"^#\s*newdoc(\s|$)", text, re.MULTILINE) is not None
     for sentence in parse_sentences(text.split("\n"), source=source, columns=config.conll_columns):
         if document and (sentence.opens_document or not is_marked):
             yield document
@@ -209,6 +210,21 @@ def _documents(file: FileRef, config: CorpusConfig) -> Iterator[list[Sentence]]:
         document.append(sentence)
     if document:
         yield document
+
+
+def _find_numbered(rows: list[list[str]]) -> list[int]:
+    """Positions of the rows numbered 1, 2, 3, ...; none unless all are, or are what CoNLL-U puts beside them.
+
+    That is a range (`2-3` before 2) or an empty node (`2.1` after 2); numbers that are words look otherwise.
+    """
+    places: list[int] = []
+    for at, (index, *_) in enumerate(rows):
+        n = len(places)
+        if index == str(n + 1):
+            places.append(at)
+        elif not re.fullmatch(rf"{n + 1}-\d+|{n}\.\d+", index):
+            return []
+    return places
 
 
 def _build_sentence(
@@ -220,20 +236,18 @@ def _build_sentence(
     line: int,
     source: str,
 ) -> Sentence:
-    is_indexed = len(rows[0]) > 2 and rows[0][0] in ("1", "1-2") and all(cells[0][:1].isdigit() for cells in rows)
-    if is_indexed:
-        # Ranges (1-2) and empty nodes (1.1) of CoNLL-U stand beside the words.
-        pairs = [(at, cells) for at, cells in enumerate(rows) if cells[0].isdigit()]
-    else:
-        pairs = list(enumerate(rows))
     n_columns = len(rows[0])
+    places = _find_numbered(rows) if n_columns > 2 else []
+    is_indexed = bool(places)
+    pairs = [(at, rows[at]) for at in places or range(len(rows))]
     token, tag = chosen or ((1, 2) if is_indexed else (0, -1))
-    needed = max(token, tag) + 1 if chosen and tag >= 0 else n_columns
+    needed = max(position + 1 if position >= 0 else -position for position in (token, tag))
+    if not chosen or tag < 0:
+        needed = max(needed, n_columns)
     for at, cells in pairs:
-        if len(cells) < min(needed, n_columns) or needed > n_columns:
+        if len(cells) < needed:
             raise FileError(
-                "bad_columns",
-                f"expected {max(needed, n_columns)} columns in {source!r} line {line + at}, found {len(cells)}",
+                "bad_columns", f"expected {needed} columns in {source!r} line {line + at}, found {len(cells)}"
             )
     words = tuple(cells[token] for _, cells in pairs)
     tags = tuple(cells[tag] for _, cells in pairs) if n_columns > 1 else ()

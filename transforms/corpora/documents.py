@@ -13,6 +13,8 @@ from schemas.errors import ConfigError
 from schemas.slices import Slice
 
 PART_BYTES = 4 << 20
+PART_ROWS = 1 << 16
+"""A part ends at whichever comes first, for empty documents take memory too."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,9 @@ def decode_id(value: Any) -> str | None:
 
 
 def read_lines(stream: Any, n_bytes: int) -> Iterator[list[bytes]]:
-    """The next `n_bytes` of a stream as blocks of whole lines without their line ends, about PART_BYTES each.
+    """The next `n_bytes` of a stream as blocks of whole lines without their line ends.
+
+    A block holds about PART_BYTES and at most PART_ROWS.
 
     Raises:
       EOFError: the stream ends before `n_bytes`.
@@ -159,7 +163,9 @@ def read_lines(stream: Any, n_bytes: int) -> Iterator[list[bytes]]:
         remaining -= len(chunk)
         head, newline, tail = chunk.rpartition(b"\n")
         if newline:
-            yield [line.removesuffix(b"\r") for line in b"".join([*pending, head]).split(b"\n")]
+            lines = b"".join([*pending, head]).split(b"\n")
+            for begin in range(0, len(lines), PART_ROWS):
+                yield [line.removesuffix(b"\r") for line in lines[begin : begin + PART_ROWS]]
             pending = [tail] if tail else []
         else:
             pending.append(tail)

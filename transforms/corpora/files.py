@@ -8,6 +8,7 @@ import glob
 import io
 import lzma
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -37,14 +38,12 @@ def suffix_of(uri: str) -> str:
 
 
 def display_uri(uri: str) -> str:
-    """The URI without user and password.
+    """The URI without user and password, and without the query of a signed web address.
 
-    >>> display_uri("ftp://me:secret@host/a.txt")
-    'ftp://host/a.txt'
+    >>> display_uri("ftp://me:secret@host/a.txt"), display_uri("https://host/a.txt?sig=secret")
+    ('ftp://host/a.txt', 'https://host/a.txt')
     """
-    scheme, mark, rest = uri.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else uri
+    return re.sub(r"(https?://[^?]*)\?.*", r"\1", re.sub(r"://[^/]*@", "://", uri), flags=re.DOTALL)
 
 
 def list_files(patterns: Sequence[str]) -> list[FileRef]:
@@ -133,9 +132,36 @@ def open_stream(file: FileRef, *, start: int = 0) -> Iterator[BinaryIO]:
 
 def _decompress(raw: Any, compression: str) -> BinaryIO:
     if compression == "xz":
-        return cast(BinaryIO, lzma.LZMAFile(raw))
+        return cast(BinaryIO, io.BufferedReader(_XzStream(raw), CHUNK_BYTES))
     source = pa.PythonFile(io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw, mode="r")
     return cast(BinaryIO, pa.CompressedInputStream(source, compression))
+
+
+class _XzStream(io.RawIOBase):
+    """The members of an xz file one after another; `lzma.LZMAFile` takes a broken one for the end of the file."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._member = lzma.LZMADecompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = b""
+        while not piece:
+            data = self._member.unused_data if self._member.eof else b""
+            if self._member.eof:
+                # Zeros may pad a member.
+                while not (data := data.lstrip(b"\0")):
+                    if not (data := self._raw.read(CHUNK_BYTES)):
+                        return 0
+                self._member = lzma.LZMADecompressor()
+            elif self._member.needs_input and not (data := self._raw.read(CHUNK_BYTES)):
+                raise EOFError("truncated xz file")
+            piece = self._member.decompress(data, len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def _expand(pattern: str) -> Iterator[FileRef]:

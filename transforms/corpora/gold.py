@@ -26,8 +26,13 @@ def read_gold(value: Any, text: str) -> list[dict[str, Any]]:
             start, end, label = (item["start"], item["end"], item["label"]) if isinstance(item, dict) else item[:3]
         except (KeyError, TypeError, ValueError):
             raise ValueError("expected start, end and label in each span") from None
-        is_placed = isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)
+        # A bool is an int to Python, and none to Arrow.
+        is_placed = type(start) is int and type(end) is int and 0 <= start < end <= len(text)
         if not is_placed or not isinstance(label, str):
-            raise ValueError(f"expected 0 <= start < end <= {len(text)} and a label, found {start!r}, {end!r}")
+            raise ValueError(f"expected whole numbers with 0 <= start < end <= {len(text)} and a label in each span")
+        try:
+            label.encode()
+        except UnicodeEncodeError:
+            raise ValueError("expected Unicode scalar values in each label") from None
         spans.append({"start": start, "end": end, "label": label})
     return spans

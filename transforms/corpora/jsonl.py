@@ -28,7 +28,7 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
     if line.strip() and len(line) < _PROBE_BYTES:
         try:
             first = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             first = None
         if isinstance(first, dict):
             wanted = [config.text_column, config.id_column, config.gold_column, *config.keep_columns]

@@ -9,7 +9,16 @@ import pyarrow.parquet as pq
 
 from schemas.errors import ConfigError
 from schemas.slices import FileRef, Slice
-from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, RowRejected, build_part, decode_id
+from transforms.corpora.documents import (
+    PART_BYTES,
+    PART_ROWS,
+    CorpusConfig,
+    Part,
+    Row,
+    RowRejected,
+    build_part,
+    decode_id,
+)
 from transforms.corpora.files import display_uri, open_file
 from transforms.corpora.gold import read_gold
 
@@ -26,7 +35,7 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
     with _open(file) as parquet:
         schema = parquet.schema_arrow
     wanted = [config.text_column, config.id_column, config.gold_column, *config.keep_columns]
-    if missing := [name for name in wanted if name and name not in schema.names]:
+    if missing := [name for name in wanted if name and schema.get_field_index(name) < 0]:
         raise ConfigError(
             f"expected columns {missing} in {display_uri(file.uri)!r}, found {schema.names}; "
             "set --text-column, --id-column, --gold-column or --keep-columns"
@@ -88,7 +97,7 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
             number += len(rows)
             pending += rows
             n_bytes += sum(len(row.text) for row in rows if isinstance(row.text, str | bytes))
-            if n_bytes >= PART_BYTES:
+            if n_bytes >= PART_BYTES or len(pending) >= PART_ROWS:
                 yield build_part(slice_, pending, fields, has_gold=has_gold)
                 pending, n_bytes = [], 0
         if pending:
@@ -129,9 +138,9 @@ def _to_rows(batch: pa.RecordBatch, number: int, id_column: str, config: CorpusC
     rows = []
     for at, (text, id_, gold) in enumerate(zip(texts, ids, golds, strict=True)):
         row = Row(number + at, text, id=decode_id(id_), kept=[column[at] for column in kept])
-        if config.gold_column:
+        if config.gold_column and not isinstance(text, bytes):
             try:
-                row.gold = read_gold(gold, text if isinstance(text, str) else "")
+                row.gold = read_gold(gold, text or "")
             except ValueError as error:
                 row.text = RowRejected("bad_gold", f"expected gold spans in column {config.gold_column!r}: {error}")
         rows.append(row)
@@ -142,10 +151,18 @@ def _to_texts(column: pa.Array) -> list[str | bytes | None]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
-        return column.to_pylist()  # type: ignore[no-any-return]
+        texts = column.to_pylist()
     except UnicodeDecodeError:
-        # One row of invalid UTF-8 must not take the others along: the bytes go on, undecoded, row by row.
-        return column.cast(pa.large_binary()).to_pylist()  # type: ignore[no-any-return]
+        # One row of invalid UTF-8 must not take the others along.
+        texts = column.cast(pa.large_binary()).to_pylist()
+    return [_decode_or_keep(text) if isinstance(text, bytes) else text for text in texts]
+
+
+def _decode_or_keep(text: bytes) -> str | bytes:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _to_values(column: pa.Array) -> list[Any]:
@@ -154,3 +171,6 @@ def _to_values(column: pa.Array) -> list[Any]:
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode(errors="backslashreplace") for value in raw]
+    except ValueError:
+        # Python has no nanoseconds; Arrow's scalars do.
+        return list(column)

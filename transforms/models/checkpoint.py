@@ -24,6 +24,7 @@ from transforms.tags.schemes import SCHEMES, build_tag_set
 
 _CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model",
             "*.safetensors", "*.safetensors.index.json")  # fmt: skip
+_VOCABULARIES = ("vocab*", "merges.txt", "*.model")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _UNLIMITED = 1_000_000
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -90,6 +91,9 @@ def read_tokenizer(folder: Path) -> str:
     path = folder / "tokenizer.json"
     if path.exists():
         return path.read_text(encoding="utf-8")
+    if not any(any(folder.glob(pattern)) for pattern in _VOCABULARIES):
+        # transformers would make up an empty tokenizer from the model type alone.
+        raise CheckpointError(f"expected tokenizer.json in model {folder.name!r}, found none")
     import transformers
 
     try:
@@ -156,7 +160,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"expected {path.name} in model {path.parent.name!r}, found none; check --model") from None
+        raise CheckpointError(
+            f"expected {path.name} in model {path.parent.name!r}, found none; check --model"
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path.name} of model {path.parent.name!r}: {error}") from error
     if not isinstance(value, dict):
@@ -170,7 +176,9 @@ def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
     if not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
         remedy = "; convert the weights to safetensors" if pickles else "; check --model"
-        raise CheckpointError(f"expected *.safetensors in model {folder.name!r}, found {pickles or 'no weights'}{remedy}")
+        raise CheckpointError(
+            f"expected *.safetensors in model {folder.name!r}, found {pickles or 'no weights'}{remedy}"
+        )
 
 
 def _read_tags(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -180,7 +188,9 @@ def _read_tags(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     try:
         tags = tuple(str(labels[str(index)]) for index in range(len(labels)))
     except KeyError as error:
-        raise CheckpointError(f"expected id2label keys 0 to {len(labels) - 1} in {folder.name!r}, lacks {error}") from None
+        raise CheckpointError(
+            f"expected id2label keys 0 to {len(labels) - 1} in {folder.name!r}, lacks {error}"
+        ) from None
     if all(re.fullmatch(r"LABEL_\d+", tag) for tag in tags):
         raise CheckpointError(f"expected named labels in id2label of model {folder.name!r}, found {list(tags)[:3]}")
     if "O" not in tags:
@@ -194,7 +204,12 @@ def _read_limit(folder: Path, config: Mapping[str, Any]) -> int:
     if path.exists():
         limits.append(_read_json(path).get("model_max_length"))
     positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
+    if isinstance(positions, int) and config.get("model_type") in (
+        "roberta",
+        "xlm-roberta",
+        "camembert",
+        "xlm-roberta-xl",
+    ):
         # RoBERTa counts positions from the padding index on.
         positions -= int(config.get("pad_token_id") or 0) + 1
     limits.append(positions)

@@ -95,7 +95,7 @@ class TorchClassifier:
 
     def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
         """Starts a forward pass; see `TokenClassifier.submit`. On CUDA all copies are asynchronous."""
-        with _translate_errors():
+        with _ErrorTranslation():
             return self._submit_cuda(ids, lengths) if self._device.type == "cuda" else self._run_cpu(ids, lengths)
 
     def _run_cpu(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
@@ -119,7 +119,7 @@ class TorchClassifier:
             done.record()
 
         def fetch() -> FloatArray:
-            with _translate_errors():
+            with _ErrorTranslation():
                 done.synchronize()
                 result: FloatArray = host.numpy()
                 return result
@@ -166,7 +166,7 @@ def load_model(folder: Path, dtype: Any) -> Any:
     return model
 
 
-class _translate_errors:  # noqa: N801 - reads as a verb where it is used
+class _ErrorTranslation:
     """Tells memory that ran out (try a smaller batch) from a device that is broken (stop)."""
 
     def __enter__(self) -> None:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -120,12 +121,12 @@ class WindowTagger:
     def _tag_group(self, texts: Sequence[str], columns: TokenColumns) -> Tagging:
         started = time.perf_counter()
         failures: dict[int, RecordError] = {}
-        for document, text in enumerate(texts):
-            span = slice(columns.bounds[document], columns.bounds[document + 1])
+        for position, text in enumerate(texts):
+            span = slice(columns.bounds[position], columns.bounds[position + 1])
             try:
                 check_coverage(text, columns.start[span], columns.end[span])
             except TokenizationError as error:
-                failures[document] = error
+                failures[position] = error
         windows = cut_windows(
             columns.bounds,
             columns.starts_word,
@@ -138,17 +139,16 @@ class WindowTagger:
         ran = time.perf_counter()
         probabilities, is_read = stitcher.merge()
         for token in np.flatnonzero(~is_read):
-            document = int(np.searchsorted(columns.bounds, token, side="right")) - 1
-            failures.setdefault(document, TaggingError("uncovered", f"no window answered for token {token}"))
-        entities = self._decode(texts, columns, probabilities)
-        keep = ~np.isin(entities[0], list(failures))
-        document, start, end, label, score = (column[keep] for column in entities)
+            owner = int(np.searchsorted(columns.bounds, token, side="right")) - 1
+            failures.setdefault(owner, TaggingError("uncovered", f"no window answered for token {token}"))
+        document, start, end, label, score = self._decode(texts, columns, probabilities)
+        keep = ~np.isin(document, list(failures))
         return Tagging(
-            document=document,
-            start=start,
-            end=end,
-            label=label,
-            score=score.astype(np.float32),
+            document=document[keep],
+            start=start[keep],
+            end=end[keep],
+            label=label[keep],
+            score=score[keep],
             tokens=np.diff(columns.bounds),
             windows=np.bincount(windows.document, minlength=len(texts)),
             failures=failures,
@@ -264,7 +264,8 @@ class WindowTagger:
             return probabilities[units]
         if self._aggregation == "average":
             counts = np.diff(np.append(units, len(probabilities)))
-            return np.add.reduceat(probabilities, units, axis=0) / counts[:, None].astype(np.float32)
+            sums: FloatArray = np.add.reduceat(probabilities, units, axis=0)
+            return (sums / counts[:, None]).astype(np.float32)
         surest = probabilities.max(axis=1)
         peak = np.maximum.reduceat(surest, units)
         owner = np.repeat(np.arange(len(units)), np.diff(np.append(units, len(probabilities))))
@@ -305,5 +306,5 @@ def _join_taggings(taggings: Sequence[Tagging]) -> Tagging:
     )
 
 
-def _concatenate(arrays: Sequence[npt.NDArray[np.generic]], dtype: type) -> npt.NDArray[np.generic]:
+def _concatenate(arrays: Sequence[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)

@@ -1,5 +1,6 @@
 """Documents of a finished run with their text, for people to look at."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,26 @@ from schemas.receipts import Receipt
 from schemas.slices import Slice
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.formats import read_parts
-from transforms.scoring.report import Sample
+from transforms.scoring.excerpts import Sample
 from transforms.storage.commits import DATA
 from transforms.storage.store import Store
 
 _MOST_SLICES = 6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Which documents are shown.
+
+    Attributes:
+      n_documents: how many at most.
+      offset_unit: unit of the run's offsets.
+      seed: the same seed chooses the same documents.
+    """
+
+    n_documents: int
+    offset_unit: str
+    seed: str
 
 
 def sample_documents(
@@ -23,10 +39,7 @@ def sample_documents(
     receipts: Sequence[Receipt],
     slices: Sequence[Slice],
     corpus: CorpusConfig,
-    *,
-    n_documents: int,
-    offset_unit: str,
-    seed: str,
+    config: SampleConfig,
 ) -> list[Sample]:
     """A few documents of a run, those with entities first, always the same for the same run and seed.
 
@@ -34,12 +47,12 @@ def sample_documents(
     """
     by_id = {slice_.slice_id: slice_ for slice_ in slices}
     filled = [receipt for receipt in receipts if receipt.tally.documents]
-    chosen = sorted(filled, key=lambda receipt: _rank(seed, receipt.slice_id))[:_MOST_SLICES]
+    chosen = sorted(filled, key=lambda receipt: _rank(config.seed, receipt.slice_id))[:_MOST_SLICES]
     samples: list[Sample] = []
     for position, receipt in enumerate(chosen):
-        wanted = -(-(n_documents - len(samples)) // (len(chosen) - position))
-        rows = _choose_rows(_read_annotations(store, receipt), wanted, seed)
-        samples += _read_texts(by_id[receipt.slice_id], rows, corpus, offset_unit)
+        wanted = -(-(config.n_documents - len(samples)) // (len(chosen) - position))
+        rows = _choose_rows(_read_annotations(store, receipt), wanted, config.seed)
+        samples += _read_texts(by_id[receipt.slice_id], rows, corpus, config.offset_unit)
     return samples
 
 
@@ -47,7 +60,9 @@ def _rank(seed: str, key: object) -> str:
     return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
 
 
-def _choose_rows(entities: Mapping[int, list[dict[str, Any]]], wanted: int, seed: str) -> dict[int, list[dict[str, Any]]]:
+def _choose_rows(
+    entities: Mapping[int, list[dict[str, Any]]], wanted: int, seed: str
+) -> dict[int, list[dict[str, Any]]]:
     order = sorted(entities, key=lambda row: (not entities[row], _rank(seed, row)))
     return {row: entities[row] for row in order[:wanted]}
 

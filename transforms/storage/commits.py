@@ -110,6 +110,11 @@ class SliceWriter:
                 f"expected {self._slice.rows} documents in slice {self._slice.slice_id}, "
                 f"found {tally.documents} annotated and {tally.dead_rows} dead"
             )
+        if winner := read_receipt(self._store, self._slice.slice_id):
+            # Whoever finished the run may have swept this attempt, so it is not looked at.
+            self.abandon()
+            publish_slice(self._store, winner)
+            return winner
         files = tuple(file.finish(self._store) for file in self._files.values())
         receipt = Receipt(self._slice.slice_id, self._slice.rows, self._attempts, files, tally)
         if not self._store.put_if_absent(f"{COMMITS}/{self._slice.slice_id}", dump_json(receipt.to_json())):
@@ -121,10 +126,15 @@ class SliceWriter:
         publish_slice(self._store, receipt)
         return receipt
 
-    def abandon(self) -> None:
-        """Drops the attempt; nothing of it is seen by anyone."""
+    def close(self) -> None:
+        """Closes the attempt's files and leaves them where they are, for a commit that failed may have been applied."""
         for file in self._files.values():
             file.close()
+
+    def abandon(self) -> None:
+        """Drops an attempt that is known to have lost; nothing of it is seen by anyone."""
+        self.close()
+        for file in self._files.values():
             self._store.delete(file.attempt)
 
     def _file(self, folder: str, schema: pa.Schema, format_: str) -> "_FileWriter":

@@ -78,12 +78,16 @@ class ObjectStore:
     def publish(self, source: str, target: str) -> None:
         """Copies a finished object to its final name, then removes the first."""
         size = self.size(source)
+        if size is not None and self.size(target) != size:
+            try:
+                self._fs.cp_file(self._path(source), self._path(target))
+            except FileNotFoundError:
+                # Another publisher was faster.
+                size = None
         if size is None:
             if self.size(target) is None:
                 raise StorageError(f"lost {target!r}: committed, but neither it nor {source!r} exists")
             return
-        if self.size(target) != size:
-            self._fs.cp_file(self._path(source), self._path(target))
         self.delete(source)
 
     def delete(self, name: str) -> None:

@@ -20,7 +20,7 @@ class PosixStore:
     """Files under a local folder; see `Store`."""
 
     def __init__(self, root: str) -> None:
-        self._root = Path(root)
+        self._root = Path(os.path.normpath(root))
 
     def read(self, name: str) -> bytes:
         """The whole content."""
@@ -37,7 +37,7 @@ class PosixStore:
         """Names in a folder; temporary files of other writers are none of them."""
         try:
             names = os.listdir(self._path(folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in names if not name.startswith(".tmp-"))
 
@@ -59,7 +59,9 @@ class PosixStore:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return False
+            # A network file system may repeat a request whose answer was lost, and find its own link.
+            if not _is_same_file(temporary, path):
+                return False
         except OSError as error:
             hint = "; this file system has no hard links, choose another --output" if error.errno in _NO_LINKS else ""
             raise StorageError(f"cannot commit {name!r}: {error.strerror}{hint}") from error
@@ -71,8 +73,11 @@ class PosixStore:
     def create(self, name: str) -> BinaryIO:
         """Opens a new file that is synced when it is closed."""
         path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return cast(BinaryIO, _SyncedFile(path))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return cast(BinaryIO, _SyncedFile(path))
+        except OSError as error:
+            raise StorageError(f"cannot create {name!r}: {error.strerror}") from error
 
     def open(self, name: str) -> Any:
         """Opens a file for random access."""
@@ -81,8 +86,8 @@ class PosixStore:
     def publish(self, source: str, target: str) -> None:
         """Renames a finished file to its final name."""
         origin, final = self._path(source), self._path(target)
-        final.parent.mkdir(parents=True, exist_ok=True)
         try:
+            final.parent.mkdir(parents=True, exist_ok=True)
             origin.replace(final)
         except FileNotFoundError as error:
             if not final.is_file():
@@ -161,6 +166,13 @@ class _SyncedFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except FileNotFoundError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

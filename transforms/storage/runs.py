@@ -4,6 +4,8 @@
                         _commits/<slice_id>              receipts; the only truth about what is done
                         data/ dead/ report/              what people read
                         _MANIFEST.json _SUCCESS          written when every slice is committed
+
+A run grows by plans and never changes what it has planned.
 """
 
 import dataclasses

@@ -86,7 +86,7 @@ class Decoder:
 
     def choose_tags(self, probabilities: FloatArray, bounds: IntArray) -> IntArray:
         """One tag per unit, (n_units,)."""
-        tags = probabilities.argmax(axis=1)
+        tags: IntArray = probabilities.argmax(axis=1)
         if self._is_viterbi and len(tags):
             # An argmax sequence that is legal is the best legal one: only the other documents need the search.
             illegal = np.add.reduceat(

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from schemas.errors import ConfigError
 
-_LETTERS = {"BIO": "BBII", "BIOES": "SBIE", "BILOU": "UBIL", "BMES": "SBME", "IO": "IIII"}
+# The prefixes of a single, a first, an inner and a last unit.
+_WORDS = {"BIO": "BBII", "BIOES": "SBIE", "BILOU": "UBIL", "BMES": "SBME", "IO": "IIII"}
+_LETTERS = {name: tuple(letters) for name, letters in _WORDS.items()}
 
 
 def encode_tags(spans: Iterable[tuple[int, int, str]], n_units: int, *, scheme: str = "BIO") -> list[str]:

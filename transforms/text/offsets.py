@@ -10,7 +10,7 @@ OFFSET_UNITS = ("codepoint", "utf8", "utf16")
 
 
 def convert_offsets(text: str, offsets: npt.NDArray[np.int64], unit: str) -> npt.NDArray[np.int64]:
-    """Offsets in code points to offsets in another unit.
+    r"""Offsets in code points to offsets in another unit.
 
     Args:
       text: the text.

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -192,5 +193,5 @@ def _batches(blocks: Sequence[tuple[int, int, str]]) -> Iterator[list[tuple[int,
         yield batch
 
 
-def _join(arrays: list[npt.NDArray[np.generic]], dtype: type) -> npt.NDArray[np.generic]:
+def _join(arrays: Sequence[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)

@@ -1,0 +1,54 @@
+# The verbs of spanmill. Each works from a fresh clone: the environment is made when a verb first needs it, and brought
+# up to date when setup.py or constraints.txt change.
+#   PYTHON3=python3.13  the interpreter that makes the environment
+#   VENV=some/folder    where it is made
+
+PYTHON3 ?= python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+UNFINISHED := $(VENV)/.unfinished
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow check bench pins
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY) ## Annotate the sample corpus and say where the report is
+	$(VENV)/bin/spanmill annotate --input assets/corpus/*.parquet --gold-column gold --output out/demo
+	@echo "Open the report: $$(ls -t out/demo/run=*/report/report.html | head -n 1)"
+
+test: $(READY) ## Run the tests that need minutes at most
+	$(PYTHON) -m pytest
+
+test-slow: $(READY) ## Run the tests marked slow
+	$(PYTHON) -m pytest -m slow --timeout 1800
+
+check: $(READY) ## Look for slips without running anything: format, lint, types, import directions
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(READY) ## Measure spanmill beside its peers
+	$(PYTHON) -m benchmarks.annotate
+
+pins: ## Remake constraints.txt with uv for every Python; pins that still fit are kept, a deleted line is chosen anew
+	cp constraints.txt constraints.new
+	printf 'setuptools\nwheel\n' | uv pip compile --quiet --universal --python-version 3.10 --extra dev \
+		--no-annotate --no-header --output-file constraints.new setup.py -
+	sed -i '/^cuda-\|^nvidia-\|^triton=/d' constraints.new
+	{ grep '^#' constraints.txt; cat constraints.new; } > constraints.txt.tmp
+	mv constraints.txt.tmp constraints.txt
+	rm constraints.new
+
+# The mark stands while packages are being installed: an environment that still carries it was left half made, and is
+# made anew. One that works and was made by hand is brought up to date and kept.
+$(READY): setup.py constraints.txt
+	@if test -e $(UNFINISHED) || ! $(PYTHON) -m pip --version > /dev/null 2>&1; then rm -rf $(VENV); fi
+	@mkdir -p $(VENV) && rm -f $@ && touch $(UNFINISHED)
+	test -e $(VENV)/pyvenv.cfg || $(PYTHON3) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@mv $(UNFINISHED) $@

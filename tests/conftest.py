@@ -1,0 +1,63 @@
+"""Fixtures that several test folders share: small checkpoints made here, and the model that comes along.
+
+`tiny_checkpoint` has random weights and reads any text; use it where only plumbing counts. `DEFAULT_MODEL` is the
+real one; use it where answers count.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TAGS = ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
+
+
+def write_tokenizer(folder: Path, words: list[str]) -> None:
+    """Saves a BERT-like tokenizer whose vocabulary is some words, single characters and their continuations."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    characters = [chr(code) for code in range(33, 127)]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    entries = [*special, *characters, *(f"##{c}" for c in characters), *words]
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys(entries))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "BertTokenizer", "model_max_length": 64, "pad_token": "[PAD]", "unk_token": "[UNK]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def write_checkpoint(folder: Path, *, tags: list[str] = TAGS, seed: int = 0) -> Path:
+    """Saves a two-layer BERT tagger with random weights, 64 tokens at most."""
+    import torch
+    from transformers import BertConfig, BertForTokenClassification
+
+    write_tokenizer(folder, ["Anna", "Berlin", "in", "lives"])
+    n_words = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=n_words,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        id2label=dict(enumerate(tags)),
+        label2id={tag: index for index, tag in enumerate(tags)},
+    )
+    BertForTokenClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with random weights."""
+    return write_checkpoint(tmp_path_factory.mktemp("tiny") / "model")

@@ -1,0 +1,194 @@
+"""The same rows on every way to run: threads, processes, Beam's job service with an external pool, other stores."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import ROOT
+from tests.pipelines.conftest import read_rows, run_folder
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Beam's servers leave sockets and threads behind
+
+
+def _content(rows):
+    entities = ("start", "end", "label", "text")
+    return [
+        (
+            row["id"],
+            row["digest"],
+            row["tokens"],
+            row["windows"],
+            [[e[key] for key in entities] for e in row["entities"]],
+        )
+        for row in rows
+    ]
+
+
+def _spanmill(*arguments, **kwargs):
+    # A fresh interpreter: Beam's process and portable modes do not survive beside another test's threads.
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "pipelines", "annotate", "--no-progress", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False, **kwargs
+    )
+
+
+@pytest.fixture
+def expected(annotate, corpus, tmp_path):
+    annotate("--slice-size=600", source=corpus, output="expected")
+    assert len(list(run_folder(tmp_path / "expected").glob("data/*"))) > 6
+    return _content(read_rows(tmp_path / "expected"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--runner=FnApiRunner"],
+        ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"],
+        ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_processing"],
+        ["--runner=FnApiRunner", "--direct_runner_bundle_repeat=2"],
+    ],
+    ids=["one worker", "two threads", "two processes", "every bundle again"],
+)
+def test_fn_api_runner_gives_the_same_rows(flags, expected, corpus, tmp_path, tiny_checkpoint):
+    arguments = ["--input", corpus, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--slice-size=600"]
+    result = _spanmill(*arguments, *flags)
+    assert result.returncode == 0, result.stderr
+    assert _content(read_rows(tmp_path / "out")) == expected
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(port):
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("localhost", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(port)
+
+
+@pytest.fixture
+def job_service(tmp_path):
+    """Beam's own job service and an external worker pool; gives the flags that reach them."""
+    job_port, pool_port = _free_port(), _free_port()
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    modules = [
+        [
+            "apache_beam.runners.portability.local_job_service_main",
+            f"--port={job_port}",
+            f"--staging_dir={tmp_path / 'staging'}",
+        ],
+        ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"],
+    ]
+    servers = [
+        subprocess.Popen(
+            [sys.executable, "-m", *module],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for module in modules
+    ]
+    try:
+        _wait_for(job_port)
+        _wait_for(pool_port)
+        yield [
+            "--runner=PortableRunner",
+            f"--job_endpoint=localhost:{job_port}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=localhost:{pool_port}",
+        ]
+    finally:
+        for server in servers:
+            os.killpg(server.pid, 9)
+            server.wait()
+
+
+def test_portable_runner_with_an_external_worker_pool_gives_the_same_rows(
+    job_service, expected, corpus, tmp_path, tiny_checkpoint
+):
+    arguments = ["--input", corpus, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--slice-size=600"]
+    result = _spanmill(*arguments, *job_service)
+    assert result.returncode == 0, result.stderr
+    assert _content(read_rows(tmp_path / "out")) == expected
+
+
+def _read_url(root):
+    fs, path = fsspec.core.url_to_fs(root)
+    fs.invalidate_cache()
+    rows = []
+    for name in fs.glob(f"{path}/run=*/data/*.parquet"):
+        with fs.open(name) as raw:
+            rows += pq.read_table(raw).to_pylist()
+    return sorted(rows, key=lambda row: (row["source"], row["row"]))
+
+
+def _upload(corpus, root):
+    fs, path = fsspec.core.url_to_fs(root)
+    for file in corpus.iterdir():
+        fs.pipe_file(f"{path}/{file.name}", file.read_bytes())
+
+
+@pytest.mark.parametrize("store", ["memory", "s3"])
+def test_other_stores_give_the_same_rows(store, request, expected, annotate, corpus, tmp_path, tiny_checkpoint):
+    from pipelines.__main__ import main
+
+    root = request.getfixturevalue("s3_bucket") if store == "s3" else f"memory://{tmp_path.name}"
+    _upload(corpus, f"{root}/in")
+    command = [
+        "annotate",
+        "--input",
+        f"{root}/in/*.txt",
+        "--output",
+        f"{root}/out",
+        "--slice-size=600",
+        "--no-progress",
+    ]
+    assert main([*command, "--model", str(tiny_checkpoint)]) == 0
+    found = _content(_read_url(f"{root}/out"))
+    assert [row[1:] for row in found] == [row[1:] for row in expected]
+    assert all(row[0].startswith(f"{store}://") for row in found)
+    fs, path = fsspec.core.url_to_fs(f"{root}/out")
+    before = {
+        name: info.get("LastModified") or info.get("created") for name, info in fs.find(path, detail=True).items()
+    }
+    assert main([*command, "--model", str(tiny_checkpoint)]) == 0
+    fs.invalidate_cache()
+    after = {name: info.get("LastModified") or info.get("created") for name, info in fs.find(path, detail=True).items()}
+    assert after == before
+
+
+@pytest.fixture
+def s3_bucket(monkeypatch):
+    """A bucket on a real S3 server, started here (moto)."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {"key": "test", "secret": "test", "endpoint_url": f"http://{host}:{port}", "skip_instance_cache": True}
+    monkeypatch.setitem(fsspec.config.conf, "s3", options)
+    fs, _ = fsspec.core.url_to_fs("s3://corpora")
+    fs.mkdir("corpora")
+    try:
+        yield "s3://corpora/nested"
+    finally:
+        server.stop()

@@ -1,0 +1,40 @@
+"""Which way imports go, and what the command line may load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+from pipelines.__main__ import JOBS
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("accelerate", "apache_beam", "matplotlib", "seqeval", "torch", "transformers")
+
+SHOW_HELP = f"""
+import contextlib, sys
+from pipelines.__main__ import main
+with contextlib.suppress(SystemExit):
+    main(sys.argv[1:])
+print("loaded:", *sorted(sys.modules.keys() & {set(HEAVY)}), file=sys.stderr)
+"""
+
+
+def test_imports_go_one_way(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    status = lint_imports(config_filename="pyproject.toml", no_cache=True, no_logo=True)
+
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], *([job, "--help"] for job in JOBS)], ids=" ".join)
+def test_help_loads_no_model_and_no_runner(words):
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_HELP, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.startswith("usage: spanmill")
+    assert done.stderr.splitlines()[-1] == "loaded:"

@@ -1,0 +1,315 @@
+"""Listing and opening: odd names, secrets, compressions that must never read short."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+
+import fsspec
+import pytest
+import zstandard
+
+from schemas.errors import ConfigError, FileError
+from schemas.slices import FileRef
+from transforms.corpora.files import (
+    check_unchanged,
+    compression_of,
+    display_uri,
+    list_files,
+    open_file,
+    open_stream,
+    stat_file,
+    suffix_of,
+)
+
+LINES = b"".join(b"line %d of the text\n" % number for number in range(3000))
+COMPRESS = {
+    "gz": gzip.compress,
+    "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
+ODD_NAMES = (
+    "with space.txt",
+    "q[1].txt",
+    "star*.txt",
+    "what?.txt",
+    "tag#1.txt",
+    "50%20off.txt",
+    "new\nline.txt",
+    "smile 😀.txt",
+    "-rf.txt",
+    "{a,b}.txt",
+    "back\\slash.txt",
+    "a@b:c.txt",
+)
+each_compression = pytest.mark.parametrize("suffix", COMPRESS)
+
+
+@pytest.fixture
+def memory_folder():
+    fs = fsspec.filesystem("memory")
+    fs.pipe({"/corpora/a.txt": b"a", "/corpora/deep/b.txt": b"bb", "/corpora/_c.txt": b"c"})
+    yield "memory://corpora"
+    fs.rm("/corpora", recursive=True)
+
+
+def read_all(file, **options):
+    with open_stream(file, **options) as stream:
+        return stream.read()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_list_files_takes_an_odd_name_literally(make_file, tmp_path, name):
+    make_file(name, b"odd")
+    make_file("q1.txt", b"not this one")
+    assert [file.uri for file in list_files([str(tmp_path / name)])] == [str(tmp_path / name)]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_list_files_finds_an_odd_name_in_a_folder(make_file, tmp_path, name):
+    file = make_file(name, b"odd")
+    assert list_files([str(tmp_path)]) == [file]
+    assert read_all(file) == b"odd"
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_list_files_finds_an_odd_name_by_a_pattern(make_file, tmp_path, name):
+    file = make_file(name, b"odd")
+    assert list_files([str(tmp_path / "*.txt")]) == [file]
+
+
+def test_list_files_expands_a_pattern(make_file, tmp_path):
+    made = [make_file(name, b"") for name in ("b.txt", "a.txt")]
+    make_file("a.jsonl", b"")
+    assert list_files([str(tmp_path / "?.txt")]) == made[::-1]
+
+
+def test_list_files_skips_hidden_and_underscored_names_in_a_folder(make_file, tmp_path):
+    (tmp_path / "_attempts").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "sub").mkdir()
+    kept = [make_file("sub/a.txt", b""), make_file("z_.txt", b"")]
+    for name in ("_SUCCESS", ".a.txt.crc", "_attempts/a.txt", ".git/a.txt", "sub/_a.txt"):
+        make_file(name, b"")
+    assert list_files([f"{tmp_path}/"]) == kept
+
+
+def test_list_files_reads_a_folder_whose_own_name_has_an_underscore(make_file, tmp_path):
+    (tmp_path / "_in").mkdir()
+    file = make_file("_in/a.txt", b"")
+    assert list_files([str(tmp_path / "_in")]) == [file]
+
+
+def test_list_files_names_a_file_once(make_file, tmp_path):
+    file = make_file("a.txt", b"")
+    assert list_files([str(tmp_path), file.uri, str(tmp_path / "*.txt")]) == [file]
+
+
+def test_list_files_does_not_follow_a_folder_into_itself(make_file, tmp_path):
+    make_file("a.txt", b"")
+    (tmp_path / "self").symlink_to(".", target_is_directory=True)
+    assert [file.uri for file in list_files([str(tmp_path)]) if file.uri.endswith(".txt")] == [str(tmp_path / "a.txt")]
+
+
+def test_list_files_does_not_leave_the_folder_by_a_link(make_file, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "inside").mkdir()
+    make_file("outside/secret.txt", b"")
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside", target_is_directory=True)
+    assert not [file for file in list_files([str(tmp_path / "inside" / "*")]) if "secret" in file.uri]
+
+
+@pytest.mark.parametrize("pattern", ["none.txt", "*.parquet", "empty"])
+def test_list_files_of_nothing_names_the_pattern_in_one_line(tmp_path, pattern):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        list_files([str(tmp_path / pattern)])
+    assert str(tmp_path / pattern) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_list_files_of_an_unknown_protocol_is_a_config_error():
+    with pytest.raises(ConfigError, match="cannot list input 'gopher://host/a'"):
+        list_files(["gopher://me:secret@host/a"])
+
+
+def test_list_files_reads_a_memory_folder(memory_folder):
+    assert [(file.uri, file.size_bytes) for file in list_files([memory_folder])] == [
+        ("memory:///corpora/a.txt", 1),
+        ("memory:///corpora/deep/b.txt", 2),
+    ]
+
+
+def test_list_files_reads_a_memory_pattern(memory_folder):
+    (file,) = list_files([f"{memory_folder}/a*.txt"])
+    assert read_all(file) == b"a"
+
+
+def test_compression_of_ignores_case():
+    assert [compression_of(name) for name in ("a.GZ", "a.zst", "a.txt", "gz")] == ["gzip", "zstd", "", ""]
+
+
+def test_suffix_of_looks_through_compression():
+    assert [suffix_of(name) for name in ("s3://b/a.JSONL.gz", "a.txt", "a.gz", "a.b/c")] == [".jsonl", ".txt", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("ftp://me:secret@host/a@b.txt", "ftp://host/a@b.txt"),
+        ("zip://inner.txt::ftp://me:secret@host/a.zip", "zip://inner.txt::ftp://host/a.zip"),
+        ("https://host/a.txt?sig=secret", "https://host/a.txt"),
+        ("https://me:secret@host/a.txt?sig=secret#x", "https://host/a.txt"),
+        ("s3://bucket/what?.txt", "s3://bucket/what?.txt"),
+        ("/data/me:x@host/what?.txt", "/data/me:x@host/what?.txt"),
+    ],
+)
+def test_display_uri_hides_secrets_only(uri, shown):
+    assert display_uri(uri) == shown
+
+
+@each_compression
+def test_open_stream_reads_a_whole_file(make_file, suffix):
+    assert read_all(make_file(f"a.txt.{suffix}", COMPRESS[suffix](LINES))) == LINES
+
+
+@each_compression
+def test_open_stream_reads_concatenated_members(make_file, suffix):
+    content = COMPRESS[suffix](b"one\n") + COMPRESS[suffix](LINES) + COMPRESS[suffix](b"three\n")
+    assert read_all(make_file(f"a.txt.{suffix}", content)) == b"one\n" + LINES + b"three\n"
+
+
+@each_compression
+def test_open_stream_reads_an_empty_member(make_file, suffix):
+    assert read_all(make_file(f"a.txt.{suffix}", COMPRESS[suffix](b""))) == b""
+
+
+@each_compression
+def test_open_stream_skips_to_its_start(make_file, suffix):
+    file = make_file(f"a.txt.{suffix}", COMPRESS[suffix](LINES))
+    assert read_all(file, start=20_001) == LINES[20_001:]
+
+
+@each_compression
+def test_open_stream_refuses_a_start_past_the_end(make_file, suffix):
+    file = make_file(f"a.txt.{suffix}", COMPRESS[suffix](b"short"))
+    with pytest.raises(FileError, match="expected 9 bytes before this slice, found 5"):
+        read_all(file, start=9)
+
+
+@each_compression
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+def test_open_stream_never_reads_a_truncated_file_short(make_file, suffix, share):
+    content = COMPRESS[suffix](LINES)
+    file = make_file(f"a.txt.{suffix}", content[: int(len(content) * share)])
+    with pytest.raises(FileError, match=r"cannot read '.*a.txt.*' to its end"):
+        read_all(file)
+
+
+@each_compression
+def test_open_stream_never_reads_a_truncated_second_member_short(make_file, suffix):
+    member = COMPRESS[suffix](LINES)
+    with pytest.raises(FileError):
+        read_all(make_file(f"a.txt.{suffix}", member + member[:-1]))
+
+
+@each_compression
+def test_open_stream_refuses_a_bad_checksum(make_file, suffix):
+    content = bytearray(COMPRESS[suffix](LINES))
+    # gzip ends with CRC and length, xz with a footer behind its checks, the others with the checksum.
+    content[{"gz": -6, "xz": -30}.get(suffix, -3)] ^= 0xFF
+    with pytest.raises(FileError):
+        read_all(make_file(f"a.txt.{suffix}", bytes(content)))
+
+
+@each_compression
+def test_open_stream_refuses_trailing_junk(make_file, suffix):
+    with pytest.raises(FileError):
+        read_all(make_file(f"a.txt.{suffix}", COMPRESS[suffix](LINES) + b"junk"))
+
+
+@each_compression
+def test_open_stream_refuses_a_broken_second_member(make_file, suffix):
+    member = COMPRESS[suffix](LINES)
+    with pytest.raises(FileError):
+        read_all(make_file(f"a.txt.{suffix}", member + bytes([member[0] ^ 1]) + member[1:]))
+
+
+@each_compression
+def test_open_stream_refuses_a_file_of_no_bytes(make_file, suffix):
+    with pytest.raises(FileError, match="an empty file is not"):
+        read_all(make_file(f"a.txt.{suffix}", b""))
+
+
+def test_open_stream_reads_xz_with_padding(make_file):
+    content = lzma.compress(b"one\n") + bytes(8) + lzma.compress(b"two\n") + bytes(4)
+    assert read_all(make_file("a.txt.xz", content)) == b"one\ntwo\n"
+
+
+@each_compression
+def test_open_stream_reads_a_bomb_in_bounded_memory(make_file, measure_memory, suffix):
+    size = 64 << 20
+    buffer = io.BytesIO()
+    if suffix == "gz":
+        with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1) as file:
+            for _ in range(64):
+                file.write(bytes(1 << 20))
+    else:
+        buffer.write(COMPRESS[suffix](bytes(1 << 20)) * 64)
+    bomb = make_file(f"bomb.{suffix}", buffer.getvalue())
+    code = (
+        "from transforms.corpora.files import open_stream, stat_file\n"
+        "ready()\n"
+        "with open_stream(stat_file(sys.argv[1])) as stream:\n"
+        "    print(sum(len(chunk) for chunk in iter(lambda: stream.read(1 << 20), b'')))\n"
+    )
+    printed, grown = measure_memory(code, bomb.uri)
+    assert printed == [str(size)]
+    assert grown < 48 << 20
+
+
+def test_open_file_of_a_missing_file_is_a_file_error(tmp_path):
+    with pytest.raises(FileError, match=r"cannot read '.*gone.txt' to its end: No such file"), open_file(
+        FileRef(str(tmp_path / "gone.txt"), 1, "1")
+    ):
+        pass
+
+
+def test_open_file_leaves_a_callers_own_errors_alone(make_file):
+    with pytest.raises(ZeroDivisionError), open_file(make_file("a.txt", b"a")):
+        1 / 0  # noqa: B018
+
+
+def test_check_unchanged_accepts_the_same_file(make_file):
+    check_unchanged(make_file("a.txt", b"one"))
+
+
+def test_check_unchanged_detects_a_rewrite_of_the_same_size(make_file):
+    file = make_file("a.txt", b"one")
+    make_file("a.txt", b"two")
+    os.utime(file.uri, ns=(0, int(file.version) + 1))
+    with pytest.raises(FileError, match="with 3 bytes and version") as caught:
+        check_unchanged(file)
+    assert caught.value.code == "input_changed"
+
+
+def test_check_unchanged_detects_a_rewrite_in_memory(memory_folder):
+    (file,) = list_files([f"{memory_folder}/a.txt"])
+    fsspec.filesystem("memory").pipe("/corpora/a.txt", b"b")
+    with pytest.raises(FileError, match="version"):
+        check_unchanged(file)
+
+
+def test_check_unchanged_detects_a_missing_file(make_file, tmp_path):
+    file = make_file("a.txt", b"one")
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(FileError) as caught:
+        check_unchanged(file)
+    assert caught.value.code == "file_missing"
+
+
+def test_stat_file_sees_what_list_files_sees(make_file, tmp_path):
+    file = make_file("a.txt", b"one")
+    assert stat_file(file.uri) == list_files([str(tmp_path)])[0]

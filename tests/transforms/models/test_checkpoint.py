@@ -1,0 +1,99 @@
+import json
+import shutil
+
+import pytest
+
+from schemas.errors import CheckpointError
+from transforms.models.checkpoint import digest_folder, find_checkpoint, read_tokenizer
+
+
+@pytest.fixture
+def folder(tiny_checkpoint, tmp_path):
+    return shutil.copytree(tiny_checkpoint, tmp_path / "model")
+
+
+def _edit(folder, **changes):
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+def test_find_checkpoint_reads_tags_scheme_and_limit(folder):
+    checkpoint = find_checkpoint(str(folder))
+    assert checkpoint.tag_set.scheme == "BIO"
+    assert checkpoint.tag_set.labels == ("LOC", "ORG", "PER")
+    assert checkpoint.max_tokens == 64
+
+
+def test_find_checkpoint_knows_the_default_model():
+    checkpoint = find_checkpoint("default")
+    assert set(checkpoint.tag_set.labels) == {"PER", "ORG", "LOC"}
+    assert checkpoint.max_tokens == 512
+
+
+def test_find_checkpoint_refuses_pickled_weights_unread(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch stolen'\ntR.")
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin.*convert the weights to safetensors"):
+        find_checkpoint(str(folder))
+    assert not (folder / "stolen").exists()
+
+
+def test_find_checkpoint_refuses_remote_code(folder):
+    _edit(folder, auto_map={"AutoModel": "evil.Model"})
+    with pytest.raises(CheckpointError, match="auto_map"):
+        find_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "id2label"),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, "named labels"),
+        ({"0": "B-PER", "1": "I-PER"}, "tag 'O'"),
+        ({"0": "O", "2": "B-PER"}, "keys 0 to 1"),
+    ],
+)
+def test_find_checkpoint_refuses_labels_it_cannot_use(folder, labels, message):
+    _edit(folder, id2label=labels)
+    with pytest.raises(CheckpointError, match=message):
+        find_checkpoint(str(folder))
+
+
+def test_find_checkpoint_names_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="check --model"):
+        find_checkpoint(str(tmp_path / "nowhere"))
+
+
+def test_find_checkpoint_names_a_folder_without_config(tmp_path):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        find_checkpoint(str(tmp_path))
+
+
+def test_find_checkpoint_fetches_a_url_once(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = f"file://{folder}"
+    first = find_checkpoint(url)
+    assert find_checkpoint(url).folder == first.folder != folder
+    assert first.digest == digest_folder(folder)
+
+
+def test_digest_folder_changes_with_a_weight(folder):
+    before = digest_folder(folder)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert digest_folder(folder) != before
+
+
+def test_digest_folder_does_not_change_with_the_card(folder):
+    before = digest_folder(folder)
+    (folder / "README.md").write_text("a card")
+    assert digest_folder(folder) == before
+
+
+def test_read_tokenizer_refuses_a_folder_without_one(folder):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
+        read_tokenizer(folder)

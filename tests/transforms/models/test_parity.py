@@ -1,0 +1,88 @@
+"""Entities equal those of transformers' token-classification pipeline wherever a document fits one window."""
+
+import warnings
+
+import pytest
+
+from tests.conftest import ROOT
+from transforms.corpora.conll import parse_sentences
+from transforms.models.catalog import configure_torch
+from transforms.models.checkpoint import find_checkpoint
+from transforms.models.torch_classifier import TorchConfig
+from transforms.models.window_tagger import DecodingConfig
+from transforms.text.windows import WindowConfig
+
+MODEL = ROOT / "assets/model"
+
+
+@pytest.fixture(scope="module")
+def sentences():
+    """Every sentence of the sample corpus."""
+    import pyarrow.parquet as pq
+
+    texts = pq.read_table(ROOT / "assets/corpus/uner-ewt-dev.parquet").column("text").to_pylist()
+    return [line for text in texts for line in text.split("\n") if line]
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
+    model = transformers.AutoModelForTokenClassification.from_pretrained(MODEL, dtype="float32")
+    return transformers.pipeline("token-classification", model=model, tokenizer=tokenizer, device="cpu")
+
+
+def _tag(texts, aggregation):
+    config = configure_torch(
+        find_checkpoint(str(MODEL)),
+        torch=TorchConfig(),
+        windows=WindowConfig(),
+        decoding=DecodingConfig(decoder="argmax", aggregation=aggregation),
+        batch_tokens=2048,
+    )
+    tagger = config.build(config.load())
+    tagging = tagger.tag(texts)
+    found = [[] for _ in texts]
+    columns = (tagging.document, tagging.start, tagging.end, tagging.label, tagging.score)
+    for document, start, end, label, score in zip(*(column.tolist() for column in columns), strict=True):
+        found[document].append((start, end, tagger.labels[label], score))
+    return found
+
+
+def _compare(texts, pipeline, aggregation):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = [pipeline(text, aggregation_strategy=aggregation) for text in texts]
+    ours = _tag(texts, aggregation)
+    for text, expected, found in zip(texts, theirs, ours, strict=True):
+        assert [(e["start"], e["end"], e["entity_group"]) for e in expected] == [span[:3] for span in found], text
+        assert [span[3] for span in found] == pytest.approx([float(e["score"]) for e in expected], abs=1e-4)
+    assert sum(map(len, ours)) > len(texts) // 4
+
+
+@pytest.mark.parametrize("aggregation", ["simple", "first", "average", "max"])
+def test_entities_equal_those_of_the_pipeline_of_transformers(sentences, pipeline, aggregation):
+    _compare(sentences[:150], pipeline, aggregation)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("aggregation", ["simple", "first"])
+def test_entities_equal_those_of_the_pipeline_on_every_sentence(sentences, pipeline, aggregation):
+    assert len(sentences) > 1900
+    _compare(sentences, pipeline, aggregation)
+
+
+def test_a_sentence_is_found_at_every_offset_of_a_long_text_once():
+    filler = "the weather was fine and nothing happened that day . ".split()
+    planted = "Angela Merkel met reporters in Paris ."
+    n_words = 700
+    words = [filler[at % len(filler)] for at in range(n_words)]
+    # Steps of seven meet every position relative to the windows' edges, since the overlap is longer.
+    places = range(0, n_words + 1, 7)
+    texts = [" ".join([*words[:at], planted, *words[at:]]) for at in places]
+    for at, found in zip(places, _tag(texts, "first"), strict=True):
+        text = texts[at // 7]
+        spans = [(text[start:end], label) for start, end, label, _ in found]
+        assert spans == [("Angela Merkel", "PER"), ("Paris", "LOC")], at

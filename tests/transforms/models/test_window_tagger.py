@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import ConfigError, ModelError
+from transforms.models.window_tagger import DecodingConfig
+
+SENTENCE = "Anna lives in Berlin"
+
+
+def _entities(tagging, texts, labels):
+    return [
+        (int(document), texts[document][start:end], labels[label])
+        for document, start, end, label in zip(
+            tagging.document, tagging.start.tolist(), tagging.end.tolist(), tagging.label, strict=True
+        )
+    ]
+
+
+def _tag(tagger, texts):
+    tagging = tagger.tag(texts)
+    return _entities(tagging, texts, tagger.labels), tagging
+
+
+def test_tag_finds_entities_with_offsets_in_each_text(build_tagger):
+    tagger, _ = build_tagger()
+    texts = ["nobody", SENTENCE, "", "Berlin"]
+    found, tagging = _tag(tagger, texts)
+    assert found == [(1, "Anna", "PER"), (1, "Berlin", "LOC"), (3, "Berlin", "LOC")]
+    assert tagging.windows.tolist() == [1, 1, 0, 1]
+    assert tagging.tokens.tolist() == [6, 4, 0, 1]
+    assert not tagging.failures
+
+
+def test_tag_finds_a_sentence_at_every_offset_of_a_long_text_once(build_tagger):
+    tagger, _ = build_tagger()
+    n_words = 60
+    texts = [" ".join(["word"] * at + [SENTENCE] + ["word"] * (n_words - at)) for at in range(n_words + 1)]
+    found, _ = _tag(tagger, texts)
+    expected = [(at, name, label) for at in range(n_words + 1) for name, label in (("Anna", "PER"), ("Berlin", "LOC"))]
+    assert found == expected
+
+
+def test_tag_computes_no_more_than_the_budget_at_once(build_tagger):
+    tagger, classifier = build_tagger(batch_tokens=48)
+    _, tagging = _tag(tagger, [SENTENCE + " word" * (n % 20) for n in range(40)])
+    assert max(rows * length for rows, length in classifier.batches) <= 48
+    assert tagging.computed_tokens == sum(rows * length for rows, length in classifier.batches)
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.lists(st.sampled_from(["Anna", "Berlin", "word", ","]), max_size=50), max_size=8))
+def test_tag_gives_a_text_the_same_entities_alone_and_among_others(build_tagger, words):
+    texts = [" ".join(line) for line in words]
+    tagger, _ = build_tagger()
+    together, _ = _tag(tagger, texts)
+    alone = [(at, name, label) for at, text in enumerate(texts) for _, name, label in _tag(tagger, [text])[0]]
+    assert together == alone
+
+
+def test_tag_halves_the_budget_when_memory_runs_out(build_tagger):
+    texts = [SENTENCE] * 30
+    expected, _ = _tag(build_tagger()[0], texts)
+    tagger, classifier = build_tagger(most_tokens=20)
+    found, tagging = _tag(tagger, texts)
+    assert found == expected
+    assert not tagging.failures
+    n_first = len(classifier.batches)
+    _tag(tagger, texts)
+    assert all(rows * length <= 20 for rows, length in classifier.batches[n_first:]), "the smaller budget is kept"
+
+
+def test_tag_gives_up_a_text_whose_single_window_is_too_large(build_tagger):
+    tagger, _ = build_tagger(most_tokens=10)
+    found, tagging = _tag(tagger, [SENTENCE, "word " * 12])
+    assert found == [(0, "Anna", "PER"), (0, "Berlin", "LOC")]
+    assert {document: error.code for document, error in tagging.failures.items()} == {1: "too_large"}
+
+
+def test_tag_isolates_the_text_that_makes_the_model_fail(build_tagger):
+    tagger, _ = build_tagger(poison="Poison", batch_tokens=512)
+    texts = [SENTENCE] * 5 + [SENTENCE + " Poison"] + [SENTENCE] * 5
+    found, tagging = _tag(tagger, texts)
+    assert {document: error.code for document, error in tagging.failures.items()} == {5: "inference_failed"}
+    assert sorted({document for document, _, _ in found}) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+
+
+def test_tag_tells_of_a_failure_without_the_words_of_the_text(build_tagger):
+    tagger, _ = build_tagger(poison="Poison")
+    _, tagging = _tag(tagger, ["Poison"])
+    assert "digest this text" not in tagging.failures[0].message
+    assert "RuntimeError" in tagging.failures[0].message
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda p: p[:-1], "shape"),
+        (lambda p: p[..., :-1], "shape"),
+        (lambda p: np.full_like(p, np.nan), "NaN"),
+    ],
+)
+def test_tag_stops_on_an_answer_that_makes_no_sense(build_tagger, answer, message):
+    tagger, _ = build_tagger(answer=answer)
+    with pytest.raises(ModelError, match=message):
+        tagger.tag([SENTENCE] * 3)
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [("first", [0.7, 0.3]), ("average", [0.4, 0.6]), ("max", [0.1, 0.9]), ("simple", None)],
+)
+def test_aggregate_makes_one_answer_of_a_words_tokens(build_tagger, aggregation, expected):
+    tagger, _ = build_tagger(decoding=DecodingConfig(aggregation=aggregation))
+    probabilities = np.array([[0.7, 0.3], [0.1, 0.9], [0.5, 0.5]], dtype=np.float32)
+    if expected is None:
+        np.testing.assert_array_equal(tagger._aggregate(probabilities, np.arange(3)), probabilities)
+    else:
+        merged = tagger._aggregate(probabilities, np.array([0, 2]))
+        np.testing.assert_allclose(merged, [expected, [0.5, 0.5]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("option", [{"decoder": "x"}, {"repair": "x"}, {"aggregation": "x"}])
+def test_decoding_config_refuses_names_it_does_not_know(option):
+    with pytest.raises(ConfigError, match="'x'"):
+        DecodingConfig(**option)

@@ -1,0 +1,49 @@
+"""A made-up run and documents of it, for everything that shows them."""
+
+from schemas.receipts import LENGTH_BINS, Tally
+from transforms.scoring.excerpts import Sample
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='x", "{{ 7 * 7 }}", "$x^2$")
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+RUN = {
+    "fingerprint": "3f9ac2417be0d51c",
+    "settings": {"decoder": "viterbi", "windows": {"max_tokens": 256, "overlap_tokens": 64}, "thresholds": {}},
+    "versions": {"spanmill": "0.1.0", "torch": "2.13.0"},
+    "model": {"name": "small-en", "digest": "sha256:ab12"},
+    "inputs": [{"uri": "corpus/a.parquet", "size_bytes": 1_500_000, "rows": 900}],
+    "seconds": 20.0,
+    "documents_this_start": 400,
+    "tokens_this_start": 50_000,
+}
+
+TALLY = Tally(
+    documents=900,
+    dead={"ParseError": 1, "TokenizationError": 4},
+    dead_rows=100,
+    entities={"LOC": 500, "PER": 1500},
+    below={"LOC": 30},
+    scores={"PER": [0] * 19 + [1500], "LOC": [0] * 10 + [53] * 10},
+    lengths=(0, 0, 100, 800, *[0] * (LENGTH_BINS - 4)),
+    characters=500_000,
+    tokens=100_000,
+    windows=1_100,
+    computed_tokens=125_000,
+    seconds={"write": 10.0, "forward": 75.0, "read": 15.0},
+    matches={"PER": [3, 1, 0], "LOC": [0, 0, 2]},
+)
+
+
+def make_sample(
+    text: str, *entities: tuple[str, str], gold: tuple[tuple[str, str], ...] | None = None, **names
+) -> Sample:
+    return Sample(
+        **{"id": "doc", "source": "corpus/a.parquet", "row": 3} | names,
+        text=text,
+        entities=[make_span(text, *entity) | {"score": 0.987} for entity in entities],
+        gold=None if gold is None else [make_span(text, *entity) for entity in gold],
+    )
+
+
+def make_span(text: str, part: str, label: str) -> dict:
+    return {"start": text.index(part), "end": text.index(part) + len(part), "label": label}

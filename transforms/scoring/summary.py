@@ -1,0 +1,68 @@
+"""The report of a run as a summary for the terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from transforms.scoring import charts
+from transforms.scoring.figures import format_duration, format_rate, format_share
+from transforms.scoring.report import order_stages, rank_counts
+
+
+def print_summary(report: Mapping[str, Any], console: Console) -> None:
+    """A report in; its headline figures and tables go to the console.
+
+    Args:
+      report: what `build_report` gave.
+      console: where to print.
+    """
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(justify="right", style="bold")
+    facts.add_row("documents", f"{report['documents']:,}")
+    facts.add_row("failed", f"{report['failed_documents']:,} ({format_share(report['failed_fraction'])})")
+    facts.add_row("entities", f"{report['entities']:,}")
+    facts.add_row("documents/s", format_rate(report["documents_per_s"]))
+    facts.add_row("tokens/s", format_rate(report["tokens_per_s"]))
+    facts.add_row("wall time", format_duration(report["seconds"]))
+    if report["scores"]:
+        facts.add_row("strict F1", f"{report['scores']['micro']['f1']:.4f}")
+    console.print(facts)
+    for table in _summary_tables(report):
+        console.print()
+        console.print(table)
+
+
+def _summary_tables(report: Mapping[str, Any]) -> Iterator[Table]:
+    total = report["entities"]
+    shares = [
+        (label, f"{n:,}", format_share(n / total)) for label, n in rank_counts(report["entities_by_label"]).items()
+    ]
+    yield _make_table("entities by label", ("label", "entities", "share"), shares)
+    if report["scores"]:
+        rows = [*report["scores"]["labels"], report["scores"]["micro"]]
+        scores = [
+            (row["label"], *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), f"{row['support']:,}")
+            for row in rows
+        ]
+        yield _make_table("strict scores", ("label", "precision", "recall", "F1", "support"), scores)
+    if report["dead_letters_by_error"]:
+        letters = [(error, f"{n:,}") for error, n in rank_counts(report["dead_letters_by_error"]).items()]
+        yield _make_table("dead letters", ("error", "letters"), letters)
+    if report["stages"]:
+        stages = [(stage, report["stages"][stage]) for stage in order_stages(report["stages"])]
+        times = [(stage, format_duration(value["seconds"]), format_share(value["share"])) for stage, value in stages]
+        yield _make_table("time, summed over workers", ("stage", "time", "share"), times)
+
+
+def _make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="dim", pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        # Text, not str: a label such as [red] is no markup.
+        table.add_row(*(Text(charts.printable(cell)) for cell in row))
+    return table
