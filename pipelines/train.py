@@ -15,9 +15,9 @@ from training.checkpoints import (
     DTYPES,
     check_output,
     library_versions,
+    load_verified,
     publish_checkpoint,
     render_scores,
-    verify_model,
     weights_digest,
     write_model,
 )
@@ -32,9 +32,11 @@ from training.examples import (
     read_files,
 )
 from training.methods.methods import METHODS
-from training.trainer import OPTIMIZERS, Scorer, TrainConfig, prepare_work, train
+from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from training.encoders import Encoder
 
 _WORK_NAME = ".training"
@@ -87,6 +89,22 @@ class _Data:
         return [(role, file) for role in ("train", "dev", "test") for file in getattr(self, role)]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    options: TrainOptions
+    config: TrainConfig
+    data: _Data
+    encoder: "Encoder"
+
+    @property
+    def output(self) -> Path:
+        return Path(self.options.output)
+
+    @property
+    def work(self) -> Path:
+        return self.output / _WORK_NAME
+
+
 def main(arguments: Sequence[str]) -> int:
     """Trains a tagger, writes its checkpoint and prints its scores.
 
@@ -99,18 +117,17 @@ def main(arguments: Sequence[str]) -> int:
     if beam_flags:
         raise ConfigError(f"expected no flags of Beam, which train does not use, found {beam_flags}")
     config = options.config
-    output = Path(options.output)
-    check_output(output, work_name=_WORK_NAME)
+    check_output(Path(options.output), work_name=_WORK_NAME)
     data = _read_data(options)
     encoder = open_encoder(options.base)
     check_max_tokens(encoder, config.max_tokens)
-    identity = _describe_training(options, config, data)
-    prepare_work(output / _WORK_NAME, identity, is_resumed=options.resume)
+    run = _Run(options, config, data, encoder)
+    prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
     _show_progress()
-    card = _train(options, config, data, encoder, output)
+    card = _train(run)
     for score in card.scores:
         print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
-    print(f"\ncheckpoint: {output}")
+    print(f"\ncheckpoint: {run.output}")
     return 0
 
 
@@ -126,58 +143,68 @@ def _read_data(options: TrainOptions) -> _Data:
     return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
 
 
-def _describe_training(options: TrainOptions, config: TrainConfig, data: _Data) -> dict[str, Any]:
+def _describe_training(run: _Run) -> dict[str, Any]:
     """All that the trained weights depend on."""
     return {
-        **dataclasses.asdict(config),
-        "method": options.method,
-        "base": digest_weights(options.base),
-        "map": data.label_map,
-        "train": [file.digest for file in data.train],
-        "dev": [file.digest for file in data.dev],
+        **dataclasses.asdict(run.config),
+        "method": run.options.method,
+        "base": digest_weights(run.options.base),
+        "map": run.data.label_map,
+        "train": [file.digest for file in run.data.train],
+        "dev": [file.digest for file in run.data.dev],
     }
 
 
-def _train(options: TrainOptions, config: TrainConfig, data: _Data, encoder: "Encoder", output: Path) -> CheckpointCard:
-    method = METHODS[options.method]
-    method_config = method.config()
-    tag_set = build_bio_tags(data.labels)
-    tokenizer = encoder.tokenizer
-    model = method.apply(load_model(encoder, tag_set, dropout=config.dropout, seed=config.seed), method_config)
-    dev = Scorer(data.dev, tag_set, tokenizer, max_tokens=config.max_tokens)
-    shown = Scorer(data.dev + data.test, tag_set, tokenizer, max_tokens=config.max_tokens)
+def _train(run: _Run) -> CheckpointCard:
+    config, tokenizer, method = run.config, run.encoder.tokenizer, METHODS[run.options.method]
+    tag_set = build_bio_tags(run.data.labels)
+    model = load_model(run.encoder, tag_set, dropout=config.dropout, seed=config.seed)
+    model = method.apply(model, method.config())
+    dev = Scorer(run.data.dev, tag_set, tokenizer, max_tokens=config.max_tokens)
+    shown = Scorer(run.data.dev + run.data.test, tag_set, tokenizer, max_tokens=config.max_tokens)
     before = shown.score_model(model, batch_size=config.batch_size)
-    sentences = [sentence for file in data.train for sentence in file.sentences]
-    outcome = train(model, sentences, dev, config, output / _WORK_NAME)
-    after = shown.score_model(model, batch_size=config.batch_size)
+    sentences = [sentence for file in run.data.train for sentence in file.sentences]
+    outcome = train(model, sentences, dev, config, run.work)
 
-    aside = output / _WORK_NAME / "checkpoint"
+    aside = run.work / "checkpoint"
     shutil.rmtree(aside, ignore_errors=True)
-    write_model(model, tokenizer, aside, dtype=options.dtype)
-    sample = [sentence for file in data.dev for sentence in file.sentences[:_N_VERIFIED]]
+    write_model(model, tokenizer, aside, dtype=run.options.dtype)
+    sample = [sentence for file in run.data.dev for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
-    verify_model(model, tokenizer, windows, aside, dtype=options.dtype)
+    saved = load_verified(model, tokenizer, windows, aside, dtype=run.options.dtype)
+    after = shown.score_model(saved, batch_size=config.batch_size)
+    card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
+    publish_checkpoint(aside, run.output, card, command=_render_command(run.options))
+    shutil.rmtree(run.work)
+    return card
+
+
+def _build_card(
+    run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
+) -> CheckpointCard:
     sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
-    card = CheckpointCard(
-        base=encoder.name,
-        base_digest=digest_weights(options.base),
-        method=options.method,
-        labels=data.labels,
-        tags=tag_set.tags,
-        label_map=data.label_map,
-        data=tuple(file.describe(role) for role, file in data.roles),
-        options={**dataclasses.asdict(config), **dataclasses.asdict(method_config), "dtype": options.dtype},
+    method_config = METHODS[run.options.method].config()
+    return CheckpointCard(
+        base=run.encoder.name,
+        base_digest=digest_weights(run.options.base),
+        method=run.options.method,
+        labels=run.data.labels,
+        tags=build_bio_tags(run.data.labels).tags,
+        label_map=run.data.label_map,
+        data=tuple(file.describe(role) for role, file in run.data.roles),
+        options={
+            **dataclasses.asdict(run.config),
+            **dataclasses.asdict(method_config),
+            "dtype": run.options.dtype,
+        },
         steps=outcome.steps,
         best_step=outcome.best_step,
         trained_parameters=sum(n for n, is_trained in sizes if is_trained),
         parameters=sum(n for n, _ in sizes),
-        scores=_pair_scores(data, before, after),
-        weights_digest=weights_digest(aside),
+        scores=scores,
+        weights_digest=digest,
         versions=library_versions(),
     )
-    publish_checkpoint(aside, output, card, command=_render_command(options))
-    shutil.rmtree(output / _WORK_NAME)
-    return card
 
 
 def _pair_scores(

@@ -59,7 +59,8 @@ def list_files(patterns: Sequence[str]) -> list[FileRef]:
     for pattern in patterns:
         try:
             matches = list(_expand(pattern))
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:
+            # Every client has its own errors: no credentials, no such host, no such protocol.
             raise ConfigError(f"cannot list input {display_uri(pattern)!r}: {_reason(error)}") from error
         if not matches:
             raise ConfigError(f"expected input files at {display_uri(pattern)!r}, found none; check --input")

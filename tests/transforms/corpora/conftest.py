@@ -64,7 +64,12 @@ def measure_memory():
         )
         program = f"{prelude}{code}\nprint(peak() - base)\n"
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", program, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         *printed, grown = done.stdout.split()

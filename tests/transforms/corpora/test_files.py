@@ -135,6 +135,18 @@ def test_list_files_of_an_unknown_protocol_is_a_config_error():
         list_files(["gopher://me:secret@host/a"])
 
 
+def test_list_files_of_a_store_with_an_error_of_its_own_is_a_config_error(monkeypatch):
+    class NoCredentials(Exception):
+        pass
+
+    def refuse(path):
+        raise NoCredentials("no credentials for ftp://me:secret@host")
+
+    monkeypatch.setattr(fsspec.filesystem("memory"), "exists", refuse)
+    with pytest.raises(ConfigError, match="cannot list input 'memory://a': no credentials for ftp://host"):
+        list_files(["memory://a"])
+
+
 def test_list_files_reads_a_memory_folder(memory_folder):
     assert [(file.uri, file.size_bytes) for file in list_files([memory_folder])] == [
         ("memory:///corpora/a.txt", 1),
@@ -271,8 +283,9 @@ def test_open_stream_reads_a_bomb_in_bounded_memory(make_file, measure_memory, s
 
 
 def test_open_file_of_a_missing_file_is_a_file_error(tmp_path):
-    with pytest.raises(FileError, match=r"cannot read '.*gone.txt' to its end: No such file"), open_file(
-        FileRef(str(tmp_path / "gone.txt"), 1, "1")
+    with (
+        pytest.raises(FileError, match=r"cannot read '.*gone.txt' to its end: No such file"),
+        open_file(FileRef(str(tmp_path / "gone.txt"), 1, "1")),
     ):
         pass
 

@@ -29,7 +29,9 @@ def test_format_of_goes_by_the_suffix_through_compression(uri, format_):
     assert format_of(FileRef(uri, 1, ""), CorpusConfig()) == format_
 
 
-@pytest.mark.parametrize(("uri", "suffix"), [("a.csv", ".csv"), ("a", ""), ("a.gz", ""), ("ftp://me:secret@h/a.md.gz", ".md")])
+@pytest.mark.parametrize(
+    ("uri", "suffix"), [("a.csv", ".csv"), ("a", ""), ("a.gz", ""), ("ftp://me:secret@h/a.md.gz", ".md")]
+)
 def test_format_of_an_unknown_suffix_is_a_config_error(uri, suffix):
     with pytest.raises(ConfigError, match=rf"found '{suffix}'; set --format") as caught:
         format_of(FileRef(uri, 1, ""), CorpusConfig())
@@ -100,5 +102,5 @@ def test_check_agreement_refuses_parquet_files_with_other_types(tmp_path):
     for name, type_ in (("a.parquet", pa.int32()), ("b.parquet", pa.int64())):
         pq.write_table(pa.table({"text": ["x"], "n": pa.array([1], type_)}), tmp_path / name)
         surveys.append(survey_file(stat_file(str(tmp_path / name)), CorpusConfig(keep_columns=("n",)), 1))
-    with pytest.raises(ConfigError, match="n: int32.*n: int64"):
+    with pytest.raises(ConfigError, match=r"n: int32.*n: int64"):
         check_agreement(surveys)

@@ -39,7 +39,9 @@ def test_describe_columns_names_file_and_missing_keys(make_file, options, missin
     assert f"expected keys {missing} in the first line of {file.uri!r}, found ['id', 'text']" in str(caught.value)
 
 
-@pytest.mark.parametrize("line", [b"", b"{broken", b"[]", b"[" * 200_000, b'\xff{"text": 1}', b'{"x": ' + b"1" * 9999 + b"}"])
+@pytest.mark.parametrize(
+    "line", [b"", b"{broken", b"[]", b"[" * 200_000, b'\xff{"text": 1}', b'{"x": ' + b"1" * 9999 + b"}"]
+)
 def test_describe_columns_leaves_a_bad_first_line_to_reading(make_file, line):
     fields, has_gold = jsonl.describe_columns(make_file("a.jsonl", line + b"\n"), CorpusConfig())
     assert (fields, has_gold) == ([], False)

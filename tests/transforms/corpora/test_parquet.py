@@ -1,6 +1,7 @@
 """Parquet: slices of row groups, forms of text, damage, and bombs."""
 
 import datetime
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +47,7 @@ def test_cut_slices_covers_every_row_once(make_parquet, read_corpus, slice_bytes
     assert [row["row"] for row in rows] == list(range(100))
     assert texts_of(rows) == [f"document {n}" for n in range(100)]
     bounds = [0, *(slice_.end for slice_ in slices)]
-    assert [(slice_.start, slice_.end) for slice_ in slices] == list(zip(bounds, bounds[1:], strict=False))
+    assert [(slice_.start, slice_.end) for slice_ in slices] == list(itertools.pairwise(bounds))
     assert bounds[-1] == 15
 
 
@@ -102,7 +103,8 @@ def test_read_parts_reads_nulls_of_no_type(make_parquet, read_corpus):
 
 
 @pytest.mark.parametrize(
-    ("value", "type_"), [(1, "int64"), (1.5, "double"), (["a"], "list<element: string>"), ({"a": "b"}, "struct<a: string>")]
+    ("value", "type_"),
+    [(1, "int64"), (1.5, "double"), (["a"], "list<element: string>"), ({"a": "b"}, "struct<a: string>")],
 )
 def test_describe_columns_refuses_what_is_no_text(make_parquet, value, type_):
     file = make_parquet({"text": [value]})
@@ -145,7 +147,9 @@ def test_read_parts_keeps_the_neighbours_of_invalid_utf8(make_parquet, read_corp
 
 def test_read_parts_keeps_the_gold_of_the_neighbours_of_invalid_utf8(make_parquet, read_corpus):
     span = [{"start": 0, "end": 2, "label": "X"}]
-    file = make_parquet({"text": invalid_utf8(b"before", b"\xff\xff", b"after"), "gold": pa.array([span] * 3, GOLD_TYPE)})
+    file = make_parquet(
+        {"text": invalid_utf8(b"before", b"\xff\xff", b"after"), "gold": pa.array([span] * 3, GOLD_TYPE)}
+    )
     rows, (letter,), _ = read_corpus(file, CorpusConfig(gold_column="gold"))
     assert [(row["row"], row["gold"]) for row in rows] == [(0, span), (2, span)]
     assert letter["error"] == "bad_utf8"

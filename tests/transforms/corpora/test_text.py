@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import hashlib
+import itertools
 import lzma
 import tempfile
 from pathlib import Path
@@ -69,7 +70,12 @@ def text_or_digest(line):
         return "bad_utf8", hashlib.sha256(line).hexdigest()
 
 
-@given(content=file_contents(), slice_bytes=st.integers(1, 300), suffix=st.sampled_from(sorted(COMPRESS)), block=st.integers(1, 90))
+@given(
+    content=file_contents(),
+    slice_bytes=st.integers(1, 300),
+    suffix=st.sampled_from(sorted(COMPRESS)),
+    block=st.integers(1, 90),
+)
 @settings(max_examples=150, deadline=None)
 def test_read_parts_gives_the_lines_of_the_file_however_it_is_cut(content, slice_bytes, suffix, block):
     with (
@@ -84,7 +90,7 @@ def test_read_parts_gives_the_lines_of_the_file_however_it_is_cut(content, slice
         rows = read_by_number(slices)
     lines = expect_lines(content)
     bounds = [0, *(slice_.end for slice_ in slices)]
-    assert [(slice_.start, slice_.end) for slice_ in slices] == list(zip(bounds, bounds[1:], strict=False))
+    assert [(slice_.start, slice_.end) for slice_ in slices] == list(itertools.pairwise(bounds))
     assert bounds[-1] == len(content)
     assert [slice_.first_row for slice_ in slices] == [sum(s.rows for s in slices[:at]) for at in range(len(slices))]
     assert sum(slice_.rows for slice_ in slices) == len(lines)

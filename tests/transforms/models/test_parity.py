@@ -5,7 +5,6 @@ import warnings
 import pytest
 
 from tests.conftest import ROOT
-from transforms.corpora.conll import parse_sentences
 from transforms.models.catalog import configure_torch
 from transforms.models.checkpoint import find_checkpoint
 from transforms.models.torch_classifier import TorchConfig
@@ -75,7 +74,7 @@ def test_entities_equal_those_of_the_pipeline_on_every_sentence(sentences, pipel
 
 
 def test_a_sentence_is_found_at_every_offset_of_a_long_text_once():
-    filler = "the weather was fine and nothing happened that day . ".split()
+    filler = ["the", "weather", "was", "fine", "and", "nothing", "happened", "that", "day", "."]
     planted = "Angela Merkel met reporters in Paris ."
     n_words = 700
     words = [filler[at % len(filler)] for at in range(n_words)]

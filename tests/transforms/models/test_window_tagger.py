@@ -125,3 +125,12 @@ def test_aggregate_makes_one_answer_of_a_words_tokens(build_tagger, aggregation,
 def test_decoding_config_refuses_names_it_does_not_know(option):
     with pytest.raises(ConfigError, match="'x'"):
         DecodingConfig(**option)
+
+
+def test_tag_finds_every_entity_of_100_000_tokens_once(build_tagger):
+    tagger, _ = build_tagger(max_tokens=512, overlap_tokens=64, batch_tokens=4096)
+    text = " ".join("Anna" if at % 100 == 99 else "word" for at in range(100_000))
+    found, tagging = _tag(tagger, [text])
+    assert found == [(0, "Anna", "PER")] * 1000
+    assert len(set(tagging.start.tolist())) == 1000
+    assert tagging.tokens.tolist() == [100_000]

@@ -1,0 +1,66 @@
+import shutil
+
+import pytest
+import torch
+
+from schemas.errors import CheckpointError, ConfigError
+from tests.training.recipes import make_encoder
+from training.checkpoints import write_model
+from training.encoders import check_max_tokens, digest_weights, hash_file, load_model, open_encoder
+from training.examples import build_bio_tags
+
+TAGS = build_bio_tags(["LOC", "PER"])
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
+
+
+def test_open_encoder_switches_presets_off(base):
+    encoder = open_encoder(str(base))
+    assert encoder.name == "tiny"
+    assert encoder.tokenizer.backend_tokenizer.truncation is None
+    assert encoder.tokenizer.backend_tokenizer.padding is None
+
+
+def test_open_encoder_refuses_a_directory_without_a_model(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot open base model"):
+        open_encoder(str(tmp_path))
+
+
+def test_load_model_takes_the_encoder_and_names_the_tags(base):
+    model = load_model(open_encoder(str(base)), TAGS, dropout=0.25, seed=0)
+    again = load_model(open_encoder(str(base)), TAGS, dropout=0.25, seed=0)
+    assert model.config.id2label[1] == "B-LOC"
+    assert model.config.hidden_dropout_prob == 0.25
+    assert model.dtype == torch.float32
+    for (name, weights), same in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(weights, same), name
+
+
+def test_load_model_keeps_the_head_of_a_tagger_with_the_same_tags(base, tmp_path):
+    encoder = open_encoder(str(base))
+    model = load_model(encoder, TAGS, dropout=0.1, seed=0)
+    write_model(model, encoder.tokenizer, tmp_path, dtype="float32")
+    same = load_model(open_encoder(str(tmp_path)), TAGS, dropout=0.1, seed=1)
+    other = load_model(open_encoder(str(tmp_path)), build_bio_tags(["GPE", "PER"]), dropout=0.1, seed=1)
+    assert torch.equal(same.classifier.weight, model.classifier.weight)
+    assert not torch.equal(other.classifier.weight, model.classifier.weight)
+
+
+def test_load_model_refuses_pickled_weights(base, tmp_path):
+    shutil.copytree(base, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="cannot load base model"):
+        load_model(open_encoder(str(tmp_path)), TAGS, dropout=0.1, seed=0)
+
+
+def test_digest_weights_is_that_of_the_file(base):
+    assert digest_weights(str(base)) == hash_file(base / "model.safetensors")
+
+
+def test_check_max_tokens_names_the_limit(base):
+    with pytest.raises(ConfigError, match="at most 32 for 'tiny', found 33"):
+        check_max_tokens(open_encoder(str(base)), 33)

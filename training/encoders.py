@@ -1,0 +1,160 @@
+"""The model that training begins from: a pretrained encoder, or a tagger to train further.
+
+Weights are read from safetensors only, and no code of a model is run. A tagger with the same tags keeps its head;
+otherwise the head is new.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import CheckpointError, ConfigError
+from schemas.labels import TagSet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "hidden_dropout",
+)
+
+# What a tokenizer's config keeps of such presets, and of where it was loaded from.
+_PRESETS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "is_local", "local_files_only")
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A model to train further, not yet loaded.
+
+    Attributes:
+      source: directory or hub name.
+      name: what a card calls it: the hub name, or the last part of a directory.
+      config: its transformers config.
+      tokenizer: its tokenizer, without truncation or padding of its own.
+    """
+
+    source: str
+    name: str
+    config: Any
+    tokenizer: "PreTrainedTokenizerBase"
+
+    @property
+    def limit_tokens(self) -> int:
+        """Most pieces that it reads at once."""
+        return int(self.tokenizer.model_max_length)
+
+
+def open_encoder(source: str) -> Encoder:
+    """Reads config and tokenizer of a directory or hub name.
+
+    Raises:
+      CheckpointError: there is no such model, or its tokenizer cannot keep track of words.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        if tokenizer.is_fast and "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer):
+            # Only so do byte-level tokenizers read words that come one by one.
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, add_prefix_space=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"cannot open base model {source!r}: {' '.join(str(error).split())}") from error
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise CheckpointError(f"expected a base model with a fast tokenizer and a padding token, found {source!r}")
+    # Presets of sentence encoders would cut every text at 128 pieces.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    for name in _PRESETS:
+        tokenizer.init_kwargs.pop(name, None)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _count_positions(config))
+    is_local = Path(source).is_dir()
+    return Encoder(source, Path(source).absolute().name if is_local else source, config, tokenizer)
+
+
+def load_model(encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int) -> "PreTrainedModel":
+    """An encoder with a head for the tags, in single precision.
+
+    Raises:
+      CheckpointError: the weights are not safetensors, or not of this kind of model.
+    """
+    import torch
+    from transformers import AutoModel, AutoModelForTokenClassification, set_seed
+
+    config = encoder.config
+    old_tags = tuple(config.id2label[at] for at in sorted(config.id2label))
+    is_same_tagger = old_tags == tag_set.tags and any("TokenClassification" in a for a in config.architectures or ())
+    config.id2label = dict(enumerate(tag_set.tags))
+    config.label2id = {tag: at for at, tag in enumerate(tag_set.tags)}
+    for name in _DROPOUTS:
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+    options = {"config": config, "use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+    set_seed(seed)
+    try:
+        if is_same_tagger:
+            model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(encoder.source, **options)
+            return model
+        body = AutoModel.from_pretrained(encoder.source, **options)
+        set_seed(seed)
+        model = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot load base model {encoder.name!r}: {' '.join(str(error).split())}") from error
+    if missing := model.base_model.load_state_dict(body.state_dict(), strict=False).missing_keys:
+        raise CheckpointError(f"expected weights {missing[:3]} in base model {encoder.name!r}, found none")
+    return model
+
+
+def digest_weights(source: str) -> str:
+    """SHA-256 of a model's safetensors; of their digests where there are several.
+
+    Raises:
+      CheckpointError: it has none.
+    """
+    from transformers.utils.hub import cached_file
+
+    directory = Path(source)
+    if not directory.is_dir():
+        config_path = cached_file(source, "config.json")
+        directory = Path(config_path or source).parent
+    digests = [hash_file(path) for path in sorted(directory.glob("*.safetensors"))]
+    if not digests:
+        raise CheckpointError(f"expected weights in safetensors in base model {source!r}, found none")
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_max_tokens(encoder: Encoder, max_tokens: int) -> None:
+    """Refuses windows that the model cannot read.
+
+    Raises:
+      ConfigError: naming the limit.
+    """
+    if max_tokens > encoder.limit_tokens:
+        raise ConfigError(
+            f"expected --max-tokens of at most {encoder.limit_tokens} for {encoder.name!r}, found {max_tokens}"
+        )
+
+
+def _count_positions(config: Any) -> int:
+    """Pieces with a position of their own; relative positions have no limit."""
+    n_positions = getattr(config, "max_position_embeddings", None) or 1 << 20
+    # RoBERTa and its kin start to count behind the padding index.
+    is_shifted = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
+    return int(n_positions) - (config.pad_token_id + 1 if is_shifted else 0)
