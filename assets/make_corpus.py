@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.documents import GOLD_TYPE
+from transforms.corpora.conll import cut_slices, read_parts
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.files import list_files
-from transforms.corpora.formats import cut_slices, read_parts
 
 LICENCE = "CC BY-SA 4.0"
 SOURCE = "Universal NER, English EWT, dev (https://www.universalner.org)"

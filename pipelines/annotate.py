@@ -118,8 +118,9 @@ def run(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
     from schemas.annotations import SCHEMA_VERSION
     from schemas.manifest import fingerprint
+    from schemas.slices import display_uri
     from transforms.corpora.documents import CorpusConfig
-    from transforms.corpora.files import display_uri, list_files
+    from transforms.corpora.files import list_files
     from transforms.models.annotator import EntityConfig, check_label_thresholds
     from transforms.models.catalog import configure_torch
     from transforms.models.checkpoint import find_checkpoint
@@ -262,7 +263,6 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
     """Reconciles storage with the plan, then writes report, manifest and `_SUCCESS`."""
     from schemas.manifest import Manifest, dump_json, fingerprint
     from schemas.receipts import sum_tallies
-    from transforms.corpora.files import display_uri
     from transforms.scoring.report import build_report, render_html
     from transforms.scoring.samples import SampleConfig, sample_documents
     from transforms.storage.runs import complete_run, reconcile
@@ -274,9 +274,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
     rows = dict.fromkeys((file.uri for file in job.state.files), 0)
     for slice_ in job.state.slices:
         rows[slice_.file.uri] += slice_.rows
-    inputs = [
-        {**dataclasses.asdict(file), "uri": display_uri(file.uri), "rows": rows[file.uri]} for file in job.state.files
-    ]
+    inputs = [{**dataclasses.asdict(file), "uri": file.source, "rows": rows[file.uri]} for file in job.state.files]
     run_fingerprint = fingerprint(job.settings)
     described = {
         "fingerprint": run_fingerprint,
@@ -380,7 +378,7 @@ def _say(options: AnnotateOptions, text: str) -> None:
 
 
 def _show(uri: str) -> str:
-    from transforms.corpora.files import display_uri
+    from schemas.slices import display_uri
 
     return display_uri(uri)
 

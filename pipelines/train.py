@@ -30,9 +30,11 @@ from training.examples import (
     cut_windows,
     map_labels,
     read_files,
+    split_words,
 )
 from training.methods.methods import METHODS
 from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
+from transforms.text.tokens import ColumnTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -160,16 +162,20 @@ def _train(run: _Run) -> CheckpointCard:
     tag_set = build_bio_tags(run.data.labels)
     model = load_model(run.encoder, tag_set, dropout=config.dropout, seed=config.seed)
     model = method.apply(model, method.config())
-    dev = Scorer(run.data.dev, tag_set, tokenizer, max_tokens=config.max_tokens)
-    shown = Scorer(run.data.dev + run.data.test, tag_set, tokenizer, max_tokens=config.max_tokens)
+    own = ColumnTokenizer(tokenizer.backend_tokenizer.to_str())
+    train_files, dev_files, test_files = (
+        split_words(files, own) for files in (run.data.train, run.data.dev, run.data.test)
+    )
+    dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens)
+    shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     before = shown.score_model(model, batch_size=config.batch_size)
-    sentences = [sentence for file in run.data.train for sentence in file.sentences]
+    sentences = [sentence for file in train_files for sentence in file.sentences]
     outcome = train(model, sentences, dev, config, run.work)
 
     aside = run.work / "checkpoint"
     shutil.rmtree(aside, ignore_errors=True)
     write_model(model, tokenizer, aside, dtype=run.options.dtype)
-    sample = [sentence for file in run.data.dev for sentence in file.sentences[:_N_VERIFIED]]
+    sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
     saved = load_verified(model, tokenizer, windows, aside, dtype=run.options.dtype)
     after = shown.score_model(saved, batch_size=config.batch_size)

@@ -1,9 +1,12 @@
 """Dead letters: what could not be annotated, and why; never the text itself."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
+
+from schemas.errors import RecordError
 
 DEAD_LETTER_SCHEMA = pa.schema(
     [
@@ -22,25 +25,23 @@ DEAD_LETTER_SCHEMA = pa.schema(
 
 def dead_letter(
     source: str,
+    error: RecordError,
     *,
-    row: int | None,
     stage: str,
-    error: str,
-    message: str,
+    row: int | None = None,
     document_id: str | None = None,
-    digest: str | None = None,
-    size_bytes: int | None = None,
+    text: bytes | None = None,
 ) -> dict[str, object]:
-    """One row of DEAD_LETTER_SCHEMA."""
+    """One row of DEAD_LETTER_SCHEMA; of the text it keeps digest and size."""
     return {
         "id": document_id,
         "source": source,
         "row": row,
         "stage": stage,
-        "error": error,
-        "message": message,
-        "digest": digest,
-        "size_bytes": size_bytes,
+        "error": error.code,
+        "message": error.message,
+        "digest": hashlib.sha256(text).hexdigest() if text is not None else None,
+        "size_bytes": len(text) if text is not None else None,
     }
 
 

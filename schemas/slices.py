@@ -3,7 +3,17 @@
 import dataclasses
 import hashlib
 import json
+import re
 from typing import Any
+
+
+def display_uri(uri: str) -> str:
+    """The URI without user and password, and without the query of a signed web address.
+
+    >>> display_uri("ftp://me:secret@host/a.txt"), display_uri("https://host/a.txt?sig=secret")
+    ('ftp://host/a.txt', 'https://host/a.txt')
+    """
+    return re.sub(r"(https?://[^?]*)\?.*", r"\1", re.sub(r"://[^/]*@", "://", uri), flags=re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +29,11 @@ class FileRef:
     uri: str
     size_bytes: int
     version: str
+
+    @property
+    def source(self) -> str:
+        """The URI as it may be shown and written."""
+        return display_uri(self.uri)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """Labelled files to what a model is trained and scored on.
 
-    file --read--> sentences of words with spans --map labels--> BIO tags --tokenize--> pieces --cut--> windows
+    file --read--> sentences --map labels--> spans --split words--> BIO tags --tokenize--> pieces --cut--> windows
 
-    words    Jo      Müller-Lüdenscheidt                             slept
+    file     Jo      Müller-Lüdenscheidt                             slept
+    words    Jo      Müller       -     Lüdenscheidt                 slept
     pieces   jo      mull  ##er   -     lud   ##ens ##che ##id ##t   slept
-    target   B-PER   I-PER -100   -100  -100  -100  -100  -100 -100  O
+    target   B-PER   I-PER -100   I-PER I-PER -100  -100  -100 -100  O
 
-The first piece of a word carries its tag, the others -100, which the loss leaves out (Devlin et al., 2019, section
-5.3). Spans are read by the rules of conlleval and written as BIO again, so files of any scheme may be mixed. A sentence
-longer than the model reads is cut between words into windows; their tags are joined again before anything is scored.
+Words are the tokenizer's own, because a text to annotate has no others: a file's word that the tokenizer splits at
+punctuation is several words here. The first piece of a word carries its tag, the others -100, which the loss leaves out
+(Devlin et al., 2019, section 5.3). Spans are read by the rules of conlleval and written as BIO again, so files of any
+scheme may be mixed. A sentence longer than the model reads is cut between words into windows; their tags are joined
+again before anything is scored.
 """
 
 import dataclasses
@@ -27,11 +30,12 @@ import numpy.typing as npt
 from schemas.checkpoints import DataFile
 from schemas.errors import ConfigError, FileError
 from schemas.labels import OUTSIDE, TagSet
-from schemas.slices import FileRef
+from schemas.slices import FileRef, display_uri
 from transforms.corpora.conll import parse_sentences
-from transforms.corpora.files import display_uri, list_files, open_stream
+from transforms.corpora.files import list_files, open_stream
 from transforms.tags.decode import Decoder
 from transforms.tags.encode import encode_tags
+from transforms.text.tokens import ColumnTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -131,6 +135,11 @@ def map_labels(files: Sequence[LabelledFile], label_map: Mapping[str, str]) -> l
         dataclasses.replace(file, sentences=tuple(_map_sentence(sentence, label_map) for sentence in file.sentences))
         for file in files
     ]
+
+
+def split_words(files: Sequence[LabelledFile], tokenizer: ColumnTokenizer) -> list[LabelledFile]:
+    """Splits the words of files into the tokenizer's own words, and moves the spans along."""
+    return [dataclasses.replace(file, sentences=tuple(_split_sentences(file.sentences, tokenizer))) for file in files]
 
 
 def check_label_map(files: Sequence[LabelledFile], label_map: Mapping[str, str]) -> None:
@@ -251,7 +260,7 @@ def short_name(uri: str) -> str:
 def _read_file(file: FileRef) -> LabelledFile:
     with open_stream(file) as stream:
         content = stream.read()
-    source = display_uri(file.uri)
+    source = file.source
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -273,6 +282,26 @@ def _read_file(file: FileRef) -> LabelledFile:
 def _map_sentence(sentence: LabelledSentence, label_map: Mapping[str, str]) -> LabelledSentence:
     mapped = ((first, last, label_map.get(label, label)) for first, last, label in sentence.spans)
     return dataclasses.replace(sentence, spans=tuple(span for span in mapped if span[2] != OUTSIDE))
+
+
+def _split_sentences(sentences: Sequence[LabelledSentence], tokenizer: ColumnTokenizer) -> Iterator[LabelledSentence]:
+    texts = [" ".join(sentence.words) for sentence in sentences]
+    columns = tokenizer.tokenize(texts)
+    for number, (sentence, text) in enumerate(zip(sentences, texts, strict=True)):
+        tokens = slice(columns.bounds[number], columns.bounds[number + 1])
+        starts = columns.start[tokens][columns.starts_word[tokens]]
+        begins = np.cumsum([0, *(len(word) + 1 for word in sentence.words)])
+        words: list[str] = []
+        place = [0]
+        for begin, word in zip(begins.tolist(), sentence.words, strict=False):
+            end = begin + len(word)
+            inner = starts[(starts >= begin) & (starts < end)].tolist()
+            # A word without a piece stays as it is, so that its entity still counts.
+            cuts = [begin, *inner[1:], end]
+            words += [text[a:b] for a, b in pairwise(cuts)]
+            place.append(len(words))
+        spans = tuple((place[first], place[last], label) for first, last, label in sentence.spans)
+        yield LabelledSentence(tuple(words), spans, sentence.opens_document)
 
 
 def _cut_runs(sentences: Sequence[LabelledSentence], max_words: int) -> Iterator[list[LabelledSentence]]:

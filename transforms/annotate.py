@@ -53,7 +53,7 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
         if self._annotator is None:
             self._weights = self._shared.acquire(self._load, tag=self._model)
             self._annotator = Annotator(self._tagger.build(self._weights), self._entities, model=self._model)
-        annotated = self._annotator.annotate(part.table, source=part.slice_.file.uri)
+        annotated = self._annotator.annotate(part.table, source=part.slice_.file.source)
         self._documents.inc(annotated.tally.documents)
         return [
             dataclasses.replace(

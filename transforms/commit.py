@@ -64,7 +64,8 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
             self._slice_id, self._next = slice_id, 0
         if self._writer is None or (slice_id, part.index) != (self._slice_id, self._next):
             raise StorageError(
-                f"expected part {self._next} of slice {self._slice_id or slice_id}, found part {part.index} of {slice_id}; "
+                f"expected part {self._next} of slice {self._slice_id or slice_id}, "
+                f"found part {part.index} of {slice_id}; "
                 "the runner did not keep reading, annotating and committing in one stage"
             )
         self._next += 1

@@ -113,12 +113,12 @@ def read_slice(slice_: Slice, corpus: CorpusConfig, *, is_strict: bool) -> Itera
             index += 1
             started = time.perf_counter()
         if n_rows != slice_.rows:
-            message = f"expected {slice_.rows} documents in {slice_.file.uri!r}, found {n_rows}"
+            message = f"expected {slice_.rows} documents in {slice_.file.source!r}, found {n_rows}"
             raise FileError("input_changed", message)  # noqa: TRY301
         check_unchanged(slice_.file)
     except FileError as error:
         if is_strict or n_rows > slice_.rows:
             raise
-        letters = (dead_letter(slice_.file.uri, row=None, stage="read", error=error.code, message=error.message),)
+        letters = (dead_letter(slice_.file.source, error, stage="read"),)
     tally = Tally(dead=count_letters(letters), dead_rows=slice_.rows - n_rows, seconds={"read": seconds})
     yield SlicePart(slice_, index, is_last=True, rejects=letters, tally=tally)

@@ -16,7 +16,9 @@ from training.examples import (
     map_labels,
     read_files,
     short_name,
+    split_words,
 )
+from transforms.text.tokens import ColumnTokenizer
 
 TAGS = build_bio_tags(["LOC", "PER"])
 SENTENCE = LabelledSentence(("Anna", "underway", "to", "Rome"), ((0, 2, "PER"), (3, 4, "LOC")))
@@ -155,3 +157,18 @@ def _tokenizer():
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
+
+
+def test_split_words_takes_the_words_of_the_tokenizer_and_moves_spans_along():
+    sentence = LabelledSentence(("Jo", "went", "to", "rome-lima", "."), ((0, 1, "PER"), (3, 4, "LOC")))
+    tokenizer = ColumnTokenizer(make_tokenizer().backend_tokenizer.to_str())
+    (file,) = split_words([LabelledFile("a", "0", (sentence,))], tokenizer)
+    assert file.sentences[0].words == ("Jo", "went", "to", "rome", "-", "lima", ".")
+    assert file.sentences[0].spans == ((0, 1, "PER"), (3, 6, "LOC"))
+
+
+def test_split_words_keeps_a_word_without_pieces():
+    sentence = LabelledSentence(("Jo", "\u200d", "."), ((1, 2, "PER"),))
+    tokenizer = ColumnTokenizer(make_tokenizer().backend_tokenizer.to_str())
+    (file,) = split_words([LabelledFile("a", "0", (sentence,))], tokenizer)
+    assert file.sentences[0] == sentence

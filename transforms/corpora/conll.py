@@ -21,7 +21,7 @@ import pyarrow as pa
 from schemas.errors import ConfigError, FileError
 from schemas.slices import FileRef, Slice
 from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, build_part
-from transforms.corpora.files import display_uri, open_stream
+from transforms.corpora.files import open_stream
 from transforms.tags.decode import decode_tags
 
 _COMMENT = re.compile(r"#\s*((newdoc|newpar)(\s|$)|[\w.:-]+\s*=)")
@@ -69,27 +69,26 @@ def parse_sentences(lines: Iterable[str], *, source: str, columns: str = "auto")
       FileError: a line has fewer columns than the sentence's first.
     """
     chosen = parse_columns(columns)
-    rows: list[list[str]] = []
-    text, document_id, opens, line_number, first_line = "", "", False, 0, 0
-    for line_number, line in enumerate(lines, 1):
+    pending = _Pending()
+    for number, line in enumerate(lines, 1):
         stripped = line.strip(_BLANK)
         if _COMMENT.match(stripped) and "\t" not in stripped:
-            opens |= stripped.lstrip("# ").startswith("newdoc")
-            document_id = m[1] if (m := _DOCUMENT_ID.match(stripped)) else document_id
-            text = m[1] if (m := _TEXT.match(line.rstrip("\r\n"))) else text
+            pending.read_comment(line.rstrip("\r\n"))
             continue
-        cells = [] if not stripped else line.rstrip("\r\n").split("\t") if "\t" in line else stripped.split(" ")
-        cells = cells if "\t" in line else [cell for cell in cells if cell]
+        if "\t" in line:
+            cells = line.rstrip("\r\n").split("\t") if stripped else []
+        else:
+            cells = [cell for cell in stripped.split(" ") if cell]
         if cells and cells[0] != _DOCSTART:
-            first_line = first_line if rows else line_number
-            rows.append(cells)
+            pending.line = pending.line or number
+            pending.rows.append(cells)
             continue
-        if rows:
-            yield _build_sentence(rows, chosen, text, opens, document_id, first_line, source)
-            rows, text, document_id, opens = [], "", "", False
-        opens |= bool(cells)
-    if rows:
-        yield _build_sentence(rows, chosen, text, opens, document_id, first_line, source)
+        if pending.rows:
+            yield pending.build(chosen, source)
+            pending = _Pending()
+        pending.opens_document |= bool(cells)
+    if pending.rows:
+        yield pending.build(chosen, source)
 
 
 def parse_columns(columns: str) -> tuple[int, int] | None:
@@ -107,17 +106,6 @@ def parse_columns(columns: str) -> tuple[int, int] | None:
     return token, tag
 
 
-def looks_like_conll(file: FileRef) -> bool:
-    """Whether the lines of a file have columns, the last of which looks like a tag."""
-    try:
-        with open_stream(file) as stream:
-            head = stream.read(1 << 14).decode("utf-8-sig", errors="replace")
-        tagged = [tag for sentence in parse_sentences(head.split("\n")[:-1], source=file.uri) for tag in sentence.tags]
-    except FileError:
-        return False
-    return bool(tagged) and all(re.fullmatch(r"O|[BIESLUM]-\S+", tag) for tag in tagged)
-
-
 def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
     """Kept fields (none), and whether the words carry tags.
 
@@ -125,10 +113,10 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
       ConfigError: columns of a table are asked for.
     """
     if wanted := [name for name in (config.id_column, config.gold_column, *config.keep_columns) if name]:
-        raise ConfigError(f"expected no column options for CoNLL file {display_uri(file.uri)!r}, found {wanted}")
+        raise ConfigError(f"expected no column options for CoNLL file {file.source!r}, found {wanted}")
     with open_stream(file) as stream:
         head = stream.read(1 << 20).decode("utf-8-sig", errors="replace").split("\n")
-    sentences = parse_sentences(head, source=display_uri(file.uri), columns=config.conll_columns)
+    sentences = parse_sentences(head, source=file.source, columns=config.conll_columns)
     return [], bool((first := next(sentences, None)) and first.tags)
 
 
@@ -198,9 +186,9 @@ def _documents(file: FileRef, config: CorpusConfig) -> Iterator[list[Sentence]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FileError(
-            "bad_utf8", f"expected UTF-8 in CoNLL file {display_uri(file.uri)!r}, found a bad byte at {error.start}"
+            "bad_utf8", f"expected UTF-8 in CoNLL file {file.source!r}, found a bad byte at {error.start}"
         ) from None
-    source = display_uri(file.uri)
+    source = file.source
     document: list[Sentence] = []
     is_marked = _DOCSTART in text or re.search(r"^#\s*newdoc(\s|$)", text, re.MULTILINE) is not None
     for sentence in parse_sentences(text.split("\n"), source=source, columns=config.conll_columns):
@@ -227,28 +215,34 @@ def _find_numbered(rows: list[list[str]]) -> list[int]:
     return places
 
 
-def _build_sentence(
-    rows: list[list[str]],
-    chosen: tuple[int, int] | None,
-    text: str,
-    opens: bool,
-    document_id: str,
-    line: int,
-    source: str,
-) -> Sentence:
-    n_columns = len(rows[0])
-    places = _find_numbered(rows) if n_columns > 2 else []
-    is_indexed = bool(places)
-    pairs = [(at, rows[at]) for at in places or range(len(rows))]
-    token, tag = chosen or ((1, 2) if is_indexed else (0, -1))
-    needed = max(position + 1 if position >= 0 else -position for position in (token, tag))
-    if not chosen or tag < 0:
-        needed = max(needed, n_columns)
-    for at, cells in pairs:
-        if len(cells) < needed:
-            raise FileError(
-                "bad_columns", f"expected {needed} columns in {source!r} line {line + at}, found {len(cells)}"
-            )
-    words = tuple(cells[token] for _, cells in pairs)
-    tags = tuple(cells[tag] for _, cells in pairs) if n_columns > 1 else ()
-    return Sentence(words, tags, text, opens, document_id, line)
+@dataclasses.dataclass
+class _Pending:
+    """A sentence while its lines are read."""
+
+    rows: list[list[str]] = dataclasses.field(default_factory=list)
+    text: str = ""
+    opens_document: bool = False
+    document_id: str = ""
+    line: int = 0
+
+    def read_comment(self, comment: str) -> None:
+        self.opens_document |= comment.lstrip("# ").startswith("newdoc")
+        self.document_id = m[1] if (m := _DOCUMENT_ID.match(comment.strip(_BLANK))) else self.document_id
+        self.text = m[1] if (m := _TEXT.match(comment)) else self.text
+
+    def build(self, chosen: tuple[int, int] | None, source: str) -> Sentence:
+        n_columns = len(self.rows[0])
+        places = _find_numbered(self.rows) if n_columns > 2 else []
+        token, tag = chosen or ((1, 2) if places else (0, -1))
+        needed = max(position + 1 if position >= 0 else -position for position in (token, tag))
+        if not chosen or tag < 0:
+            needed = max(needed, n_columns)
+        rows = [(at, self.rows[at]) for at in places or range(len(self.rows))]
+        for at, cells in rows:
+            if len(cells) < needed:
+                raise FileError(
+                    "bad_columns", f"expected {needed} columns in {source!r} line {self.line + at}, found {len(cells)}"
+                )
+        words = tuple(cells[token] for _, cells in rows)
+        tags = tuple(cells[tag] for _, cells in rows) if n_columns > 1 else ()
+        return Sentence(words, tags, self.text, self.opens_document, self.document_id, self.line)

@@ -1,7 +1,6 @@
 """What the formats share: the options of a corpus, and building tables of documents from raw rows."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import pyarrow as pa
 
 from schemas.dead_letters import dead_letter
 from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, ParseError
 from schemas.slices import Slice
 
 PART_BYTES = 4 << 20
@@ -44,7 +43,9 @@ class CorpusConfig:
             raise ConfigError(f"expected a format of auto, parquet, jsonl, text, conll, found {self.format!r}")
         taken = {"id", "source", "row", "digest", "entities", "below", "windows", "tokens", "model"}
         if clash := sorted(taken & set(self.keep_columns)):
-            raise ConfigError(f"expected kept columns with names of their own, found {clash}; the output has them already")
+            raise ConfigError(
+                f"expected kept columns with names of their own, found {clash}; the output has them already"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +61,6 @@ class Part:
     rejects: tuple[dict[str, object], ...] = ()
 
 
-class RowRejected(Exception):
-    """A raw row that is no document; caught by `build_part`, one row at a time."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
 @dataclasses.dataclass
 class Row:
     """One raw document.
@@ -82,7 +74,7 @@ class Row:
     """
 
     number: int
-    text: str | bytes | None | RowRejected
+    text: str | bytes | ParseError | None
     id: str | None = None
     gold: list[dict[str, Any]] | None = None
     kept: Sequence[Any] = ()
@@ -97,8 +89,12 @@ def build_part(slice_: Slice, rows: Sequence[Row], kept_fields: Sequence[pa.Fiel
         try:
             texts.append(decode_text(row.text))
             good.append(row)
-        except RowRejected as rejected:
-            rejects.append(_reject(slice_, row, rejected))
+        except ParseError as error:
+            raw = row.text if isinstance(row.text, bytes) else None
+            id_ = _document_id(slice_, row)
+            rejects.append(
+                dead_letter(slice_.file.source, error, stage="read", row=row.number, document_id=id_, text=raw)
+            )
     columns = [
         pa.array([_document_id(slice_, row) for row in good], pa.string()),
         pa.array([row.number for row in good], pa.int64()),
@@ -114,25 +110,28 @@ def build_part(slice_: Slice, rows: Sequence[Row], kept_fields: Sequence[pa.Fiel
     return Part(pa.table(columns, schema=pa.schema(fields)), tuple(rejects))
 
 
-def decode_text(text: str | bytes | None | RowRejected) -> str | None:
+def decode_text(text: str | bytes | ParseError | None) -> str | None:
     """Raw text to a string that Arrow and tokenizers can hold.
 
     Raises:
-      RowRejected: the bytes are no UTF-8, or the string holds lone surrogates.
+      ParseError: the bytes are no UTF-8, or the string holds lone surrogates.
     """
-    if isinstance(text, RowRejected):
+    if isinstance(text, ParseError):
         raise text
     if isinstance(text, bytes):
         try:
             return text.decode()
         except UnicodeDecodeError as error:
-            raise RowRejected("bad_utf8", f"expected UTF-8, found byte 0x{text[error.start]:02x} at {error.start}") from None
+            raise ParseError(
+                "bad_utf8", f"expected UTF-8, found byte 0x{text[error.start]:02x} at {error.start}"
+            ) from None
     if text is not None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise RowRejected(
-                "lone_surrogate", f"expected Unicode scalar values, found U+{ord(text[error.start]):04X} at {error.start}"
+            raise ParseError(
+                "lone_surrogate",
+                f"expected Unicode scalar values, found U+{ord(text[error.start]):04X} at {error.start}",
             ) from None
     return text
 
@@ -174,18 +173,4 @@ def read_lines(stream: Any, n_bytes: int) -> Iterator[list[bytes]]:
 
 
 def _document_id(slice_: Slice, row: Row) -> str:
-    return row.id if row.id is not None else f"{slice_.file.uri}#{row.number}"
-
-
-def _reject(slice_: Slice, row: Row, rejected: RowRejected) -> dict[str, object]:
-    raw = row.text if isinstance(row.text, bytes) else None
-    return dead_letter(
-        slice_.file.uri,
-        row=row.number,
-        stage="read",
-        error=rejected.code,
-        message=rejected.message,
-        document_id=_document_id(slice_, row),
-        digest=hashlib.sha256(raw).hexdigest() if raw is not None else None,
-        size_bytes=len(raw) if raw is not None else None,
-    )
+    return row.id if row.id is not None else f"{slice_.file.source}#{row.number}"

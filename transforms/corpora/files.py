@@ -4,26 +4,35 @@ A file is named by a path or URL, listed with a version (etag, generation or mod
 stream of decompressed bytes that ends with an error, never early, when the file is truncated or corrupt.
 """
 
+import datetime
 import glob
 import io
 import lzma
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 import fsspec
 import pyarrow as pa
 
 from schemas.errors import ConfigError, FileError
-from schemas.slices import FileRef
+from schemas.slices import FileRef, display_uri
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 CHUNK_BYTES = 1 << 20
 
-_VERSION_KEYS = ("ETag", "etag", "generation", "md5Hash", "version_id", "mtime", "LastModified", "last_modified", "created")
+_VERSION_KEYS = (
+    "ETag",
+    "etag",
+    "generation",
+    "md5Hash",
+    "version_id",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "created",
+)
 
 
 def compression_of(uri: str) -> str:
@@ -35,15 +44,6 @@ def suffix_of(uri: str) -> str:
     """Lower-case suffix without the compression's, such as `.jsonl`."""
     path = PurePosixPath(uri)
     return (PurePosixPath(path.stem) if compression_of(uri) else path).suffix.lower()
-
-
-def display_uri(uri: str) -> str:
-    """The URI without user and password, and without the query of a signed web address.
-
-    >>> display_uri("ftp://me:secret@host/a.txt"), display_uri("https://host/a.txt?sig=secret")
-    ('ftp://host/a.txt', 'https://host/a.txt')
-    """
-    return re.sub(r"(https?://[^?]*)\?.*", r"\1", re.sub(r"://[^/]*@", "://", uri), flags=re.DOTALL)
 
 
 def list_files(patterns: Sequence[str]) -> list[FileRef]:
@@ -84,11 +84,11 @@ def check_unchanged(file: FileRef) -> None:
     try:
         now = stat_file(file.uri)
     except OSError as error:
-        raise FileError("file_missing", f"cannot find {display_uri(file.uri)!r} any more: {_reason(error)}") from error
+        raise FileError("file_missing", f"cannot find {file.source!r} any more: {_reason(error)}") from error
     if now != file:
         raise FileError(
             "input_changed",
-            f"expected {display_uri(file.uri)!r} with {file.size_bytes} bytes and version {file.version!r}, "
+            f"expected {file.source!r} with {file.size_bytes} bytes and version {file.version!r}, "
             f"found {now.size_bytes} bytes and version {now.version!r}",
         )
 
@@ -105,9 +105,7 @@ def open_file(file: FileRef) -> Iterator[Any]:
         with fs.open(path, "rb") as raw:
             yield raw
     except (OSError, EOFError, lzma.LZMAError, pa.ArrowException) as error:
-        raise FileError(
-            "file_unreadable", f"cannot read {display_uri(file.uri)!r} to its end: {_reason(error)}"
-        ) from error
+        raise FileError("file_unreadable", f"cannot read {file.source!r} to its end: {_reason(error)}") from error
 
 
 @contextmanager
@@ -190,10 +188,13 @@ def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:
     name = info["name"]
     if "file" in fs.protocol:
         # fsspec rounds the modification time to a float; nanoseconds tell rewrites apart.
-        stat = os.stat(name)
+        stat = Path(name).stat()
         return FileRef(name, stat.st_size, str(stat.st_mtime_ns))
-    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
-    return FileRef(fs.unstrip_protocol(name), int(info["size"] or 0), version.strip('"'))
+    version = next((info[key] for key in _VERSION_KEYS if info.get(key)), "")
+    if isinstance(version, datetime.datetime):
+        # The memory store tells a time as a datetime or as seconds, by the way it is asked.
+        version = version.timestamp()
+    return FileRef(fs.unstrip_protocol(name), int(info["size"] or 0), str(version).strip('"'))
 
 
 def _reason(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from schemas.errors import ConfigError
 from schemas.slices import FileRef, Slice
 from transforms.corpora import conll, jsonl, parquet, text
 from transforms.corpora.documents import CorpusConfig, Part
-from transforms.corpora.files import display_uri, suffix_of
+from transforms.corpora.files import suffix_of
 
 FORMATS: dict[str, ModuleType] = {"parquet": parquet, "jsonl": jsonl, "text": text, "conll": conll}
 
@@ -43,8 +43,7 @@ def format_of(file: FileRef, config: CorpusConfig) -> str:
         return SUFFIXES[suffix_of(file.uri)]
     except KeyError:
         raise ConfigError(
-            f"expected a suffix of {sorted(SUFFIXES)} on {display_uri(file.uri)!r}, found {suffix_of(file.uri)!r}; "
-            "set --format"
+            f"expected a suffix of {sorted(SUFFIXES)} on {file.source!r}, found {suffix_of(file.uri)!r}; set --format"
         ) from None
 
 
@@ -87,8 +86,8 @@ def check_agreement(surveys: Sequence[Survey]) -> None:
         expected, found = ([f"{field.name}: {field.type}" for field in s.kept] for s in (before, survey))
         if expected != found:
             raise ConfigError(
-                f"expected kept columns {expected} in {display_uri(survey.file.uri)!r} as in "
-                f"{display_uri(before.file.uri)!r}, found {found}"
+                f"expected kept columns {expected} in {survey.file.source!r} as in "
+                f"{before.file.source!r}, found {found}"
             )
 
 

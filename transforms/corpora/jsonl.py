@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, ParseError
 from schemas.slices import FileRef, Slice
-from transforms.corpora.documents import CorpusConfig, Part, Row, RowRejected, build_part, decode_id, read_lines
-from transforms.corpora.files import display_uri, open_stream
+from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, decode_id, read_lines
+from transforms.corpora.files import open_stream
 from transforms.corpora.gold import read_gold
 from transforms.corpora.text import cut_lines, without_bom
 
@@ -34,7 +34,7 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
             wanted = [config.text_column, config.id_column, config.gold_column, *config.keep_columns]
             if missing := [name for name in wanted if name and name not in first]:
                 raise ConfigError(
-                    f"expected keys {missing} in the first line of {display_uri(file.uri)!r}, found {sorted(first)}; "
+                    f"expected keys {missing} in the first line of {file.source!r}, found {sorted(first)}; "
                     "set --text-column, --id-column, --gold-column or --keep-columns"
                 )
     return [pa.field(name, pa.string()) for name in config.keep_columns], bool(config.gold_column)
@@ -65,24 +65,24 @@ def _parse(line: bytes, number: int, config: CorpusConfig) -> Row:
         return Row(number, line, kept=nothing)
     except (ValueError, RecursionError) as error:
         where = f"{error.msg} at {error.pos}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        return Row(number, RowRejected("bad_json", f"expected a JSON object, found {where}"), kept=nothing)
+        return Row(number, ParseError("bad_json", f"expected a JSON object, found {where}"), kept=nothing)
     if not isinstance(value, dict):
         found = type(value).__name__
-        return Row(number, RowRejected("bad_json", f"expected a JSON object, found {found}"), kept=nothing)
+        return Row(number, ParseError("bad_json", f"expected a JSON object, found {found}"), kept=nothing)
     id_ = decode_id(value.get(config.id_column or "id"))
     if config.text_column not in value:
-        reject = RowRejected("missing_text", f"expected key {config.text_column!r}, found none")
+        reject = ParseError("missing_text", f"expected key {config.text_column!r}, found none")
         return Row(number, reject, id=id_, kept=nothing)
     text = value[config.text_column]
     if text is not None and not isinstance(text, str):
-        reject = RowRejected("bad_text", f"expected a string at {config.text_column!r}, found {type(text).__name__}")
+        reject = ParseError("bad_text", f"expected a string at {config.text_column!r}, found {type(text).__name__}")
         return Row(number, reject, id=id_, kept=nothing)
     gold = None
     if config.gold_column:
         try:
             gold = read_gold(value.get(config.gold_column), text or "")
         except ValueError as error:
-            reject = RowRejected("bad_gold", f"expected gold spans at {config.gold_column!r}: {error}")
+            reject = ParseError("bad_gold", f"expected gold spans at {config.gold_column!r}: {error}")
             return Row(number, reject, id=id_, kept=nothing)
     return Row(number, text, id=id_, gold=gold, kept=[_keep(value.get(name)) for name in config.keep_columns])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, ParseError
 from schemas.slices import FileRef, Slice
 from transforms.corpora.documents import (
     PART_BYTES,
@@ -15,11 +15,10 @@ from transforms.corpora.documents import (
     CorpusConfig,
     Part,
     Row,
-    RowRejected,
     build_part,
     decode_id,
 )
-from transforms.corpora.files import display_uri, open_file
+from transforms.corpora.files import open_file
 from transforms.corpora.gold import read_gold
 
 _MOST_ROWS = 1024
@@ -37,14 +36,13 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
     wanted = [config.text_column, config.id_column, config.gold_column, *config.keep_columns]
     if missing := [name for name in wanted if name and schema.get_field_index(name) < 0]:
         raise ConfigError(
-            f"expected columns {missing} in {display_uri(file.uri)!r}, found {schema.names}; "
+            f"expected columns {missing} in {file.source!r}, found {schema.names}; "
             "set --text-column, --id-column, --gold-column or --keep-columns"
         )
     text_type = schema.field(config.text_column).type
     if not _holds_text(text_type):
         raise ConfigError(
-            f"expected text in column {config.text_column!r} of {display_uri(file.uri)!r}, found {text_type}; "
-            "set --text-column"
+            f"expected text in column {config.text_column!r} of {file.source!r}, found {text_type}; set --text-column"
         )
     return [schema.field(name) for name in config.keep_columns], bool(config.gold_column)
 
@@ -125,8 +123,8 @@ def _leaf_index(parquet: pq.ParquetFile, name: str) -> int:
 def _batch_rows(parquet: pq.ParquetFile, text_column: str, groups: range) -> int:
     column = _leaf_index(parquet, text_column)
     row_groups = [parquet.metadata.row_group(group) for group in groups]
-    n_rows = sum(group.num_rows for group in row_groups)
-    n_bytes = sum(group.column(column).total_uncompressed_size for group in row_groups)
+    n_rows: int = sum(group.num_rows for group in row_groups)
+    n_bytes: int = sum(group.column(column).total_uncompressed_size for group in row_groups)
     return max(1, min(_MOST_ROWS, PART_BYTES * n_rows // max(n_bytes, 1)))
 
 
@@ -142,7 +140,7 @@ def _to_rows(batch: pa.RecordBatch, number: int, id_column: str, config: CorpusC
             try:
                 row.gold = read_gold(gold, text or "")
             except ValueError as error:
-                row.text = RowRejected("bad_gold", f"expected gold spans in column {config.gold_column!r}: {error}")
+                row.text = ParseError("bad_gold", f"expected gold spans in column {config.gold_column!r}: {error}")
         rows.append(row)
     return rows
 

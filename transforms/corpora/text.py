@@ -7,7 +7,7 @@ import pyarrow as pa
 from schemas.errors import ConfigError
 from schemas.slices import FileRef, Slice
 from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, read_lines
-from transforms.corpora.files import compression_of, display_uri, open_stream
+from transforms.corpora.files import compression_of, open_stream
 
 _BOM = b"\xef\xbb\xbf"
 _SCAN_BYTES = 4 << 20
@@ -21,7 +21,7 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
       ConfigError: columns are asked for.
     """
     if wanted := [name for name in (config.id_column, config.gold_column, *config.keep_columns) if name]:
-        raise ConfigError(f"expected no column options for text file {display_uri(file.uri)!r}, found {wanted}")
+        raise ConfigError(f"expected no column options for text file {file.source!r}, found {wanted}")
     return [], False
 
 

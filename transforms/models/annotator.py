@@ -110,13 +110,11 @@ class Annotator:
         rejects = tuple(
             dead_letter(
                 source,
-                row=documents.column("row")[at].as_py(),
+                error,
                 stage="annotate",
-                error=error.code,
-                message=error.message,
+                row=documents.column("row")[at].as_py(),
                 document_id=documents.column("id")[at].as_py(),
-                digest=digests[at],
-                size_bytes=len(encoded[at]),
+                text=encoded[at],
             )
             for at, error in sorted(failures.items())
         )

@@ -19,7 +19,8 @@ from typing import Any
 
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet
-from transforms.corpora.files import display_uri, list_files, open_stream
+from schemas.slices import display_uri
+from transforms.corpora.files import list_files, open_stream
 from transforms.tags.schemes import SCHEMES, build_tag_set
 
 _CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model",

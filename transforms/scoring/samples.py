@@ -98,7 +98,7 @@ def _read_texts(
                 text = document["text"] or ""
                 entities = [_to_code_points(text, entity, unit) for entity in rows[row]]
                 samples.append(
-                    Sample(document["id"], slice_.file.uri, row, text, tuple(entities), _gold(document.get("gold")))
+                    Sample(document["id"], slice_.file.source, row, text, tuple(entities), _gold(document.get("gold")))
                 )
         if len(samples) == len(rows):
             break

@@ -59,7 +59,7 @@ class ObjectStore:
             self._fs.pipe_file(path, content, mode="create")
         except FileExistsError:
             return self._is_ours(name, content)
-        except Exception as error:  # noqa: BLE001 - every client has its own errors
+        except Exception as error:
             if self._is_ours(name, content):
                 return True
             if self.size(name) is not None:

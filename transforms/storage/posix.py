@@ -36,7 +36,7 @@ class PosixStore:
     def list(self, folder: str) -> list[str]:
         """Names in a folder; temporary files of other writers are none of them."""
         try:
-            names = os.listdir(self._path(folder))
+            names = [path.name for path in self._path(folder).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in names if not name.startswith(".tmp-"))

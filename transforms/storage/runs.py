@@ -17,8 +17,7 @@ from typing import Any
 from schemas.errors import ConfigError, ManifestError
 from schemas.manifest import Manifest, Plan, dump_json
 from schemas.receipts import Receipt
-from schemas.slices import FileRef, Slice
-from transforms.corpora.files import display_uri
+from schemas.slices import FileRef, Slice, display_uri
 from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
 from transforms.storage.store import Store
 
@@ -120,7 +119,9 @@ def reconcile(store: Store, slices: Sequence[Slice]) -> list[Receipt]:
     planned = {slice_.slice_id for slice_ in slices}
     committed = set(store.list(COMMITS))
     if missing := planned - committed:
-        raise ManifestError(f"expected {len(planned)} committed slices, found {len(missing)} missing; run the command again")
+        raise ManifestError(
+            f"expected {len(planned)} committed slices, found {len(missing)} missing; run the command again"
+        )
     if extra := {name for name in committed - planned if len(name) == 20}:
         raise ManifestError(f"expected only planned slices in {COMMITS}, found {sorted(extra)[:3]}")
     with ThreadPoolExecutor(_POOL) as pool:

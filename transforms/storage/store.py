@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 import fsspec
 
 from schemas.errors import ConfigError
-from transforms.corpora.files import display_uri
+from schemas.slices import display_uri
 from transforms.storage.objects import ObjectStore, supports_put_if_absent
 from transforms.storage.posix import PosixStore
 
@@ -60,7 +60,8 @@ def open_store(root: str) -> Store:
         return PosixStore(path)
     if not supports_put_if_absent(fs):
         raise ConfigError(
-            f"expected an output store with conditional writes for {display_uri(root)!r}, found {fs.protocol!r} without; "
+            f"expected an output store with conditional writes at {display_uri(root)!r}, "
+            f"found {fs.protocol!r} without; "
             "write to a local folder, S3 or Google Cloud Storage and copy the finished run"
         )
     return ObjectStore(fs, path)

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import ConfigError, FileError
 from transforms.corpora import conll
-from transforms.corpora.conll import Sentence, join_sentences, looks_like_conll, parse_columns, parse_sentences
+from transforms.corpora.conll import Sentence, join_sentences, parse_columns, parse_sentences
 from transforms.corpora.documents import CorpusConfig
 
 CONLL_2003 = """-DOCSTART- -X- O O
@@ -236,22 +236,3 @@ def test_join_sentences_finds_repeated_words_each_in_its_place():
 def test_parse_columns_refuses_what_are_no_two_positions(columns):
     with pytest.raises(ConfigError, match="expected --conll-columns auto or two positions"):
         parse_columns(columns)
-
-
-@pytest.mark.parametrize(
-    ("content", "is_conll"),
-    [
-        (CONLL_2003, True),
-        (CONLL_U, True),
-        ("\ufeff-DOCSTART- O\n\nAnna B-PER\n\n", True),
-        ("A plain text.\nWith two lines.\n", False),
-        ("Anna PER\nslept O\n", False),
-        ("", False),
-    ],
-)
-def test_looks_like_conll_by_the_tags_in_the_last_column(make_file, content, is_conll):
-    assert looks_like_conll(make_file("a.txt", content.encode())) is is_conll
-
-
-def test_looks_like_conll_of_a_broken_file_is_false(make_file):
-    assert looks_like_conll(make_file("a.txt.gz", b"no gzip")) is False

@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 
 from schemas.annotations import annotation_schema
 from schemas.dead_letters import dead_letter
+from schemas.errors import ParseError
 from schemas.manifest import Manifest
 from schemas.receipts import Tally
 from schemas.slices import FileRef, Slice
@@ -88,7 +89,7 @@ def make_letter():
     """Row in, a dead letter out."""
 
     def make(row):
-        return dead_letter("/in/0.jsonl", row=row, stage="read", error="bad_utf8", message="expected UTF-8")
+        return dead_letter("/in/0.jsonl", ParseError("bad_utf8", "expected UTF-8"), stage="read", row=row)
 
     return make
 
