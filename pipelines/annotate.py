@@ -1,21 +1,20 @@
 """`spanmill annotate`: a corpus in, entity annotations and a report out."""
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import logging
 import os
 import platform
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import option, parse_options, parse_pairs
+from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError, PipelineError, StorageError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class AnnotateOptions:
 def main(arguments: Sequence[str]) -> int:
     """Runs the job and returns its exit status."""
     options, beam_flags = parse_options(AnnotateOptions, arguments, prog="spanmill annotate", description=DESCRIPTION)
-    with _stopping_on_signals():
+    with stopping_on_signals():
         return run(options, beam_flags)
 
 
@@ -147,13 +146,13 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
         offset_unit=options.offset_unit,
         max_document_bytes=options.max_document_bytes,
     )
-    torch = TorchConfig(device=options.device, precision=options.precision, threads=options.threads)
+    torch = TorchConfig(device=options.device, precision=options.precision, threads=_threads(options, beam_flags))
     windows = WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens)
     decoding = DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation)
-    files = list_files(options.input)
+    files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
     checkpoint = find_checkpoint(options.model, scheme=options.scheme)
     check_label_thresholds(entities, checkpoint.tag_set.labels)
-    if _runner(beam_flags) in _LOCAL_RUNNERS:
+    if _flag_value(beam_flags, "--runner", "FnApiRunner") in _LOCAL_RUNNERS:
         check_device(options.device)
     tagger = configure_torch(
         checkpoint,
@@ -338,6 +337,12 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
 
 
+def _lies_under(file: "FileRef", output: str) -> bool:
+    """Whether a file is an earlier run's output, when the output folder lies within the input's."""
+    root = output if "://" in output else str(Path(output).absolute())
+    return file.uri.startswith(f"{root.rstrip('/')}/run=")
+
+
 def _check_ranges(options: AnnotateOptions) -> None:
     if not 0 <= options.max_failed_fraction <= 1:
         raise ConfigError(f"expected --max-failed-fraction between 0 and 1, found {options.max_failed_fraction}")
@@ -356,12 +361,21 @@ def _label_thresholds(values: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(thresholds))
 
 
-def _runner(beam_flags: Sequence[str]) -> str:
+def _flag_value(beam_flags: Sequence[str], name: str, default: str) -> str:
     for at, flag in enumerate(beam_flags):
-        name, _, value = flag.partition("=")
-        if name == "--runner":
-            return value or next(iter(beam_flags[at + 1 :]), "")
-    return "FnApiRunner"
+        given, _, value = flag.partition("=")
+        if given == name:
+            return value or next(iter(beam_flags[at + 1 :]), default)
+    return default
+
+
+def _threads(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
+    """Threads of the model per process: local workers share the cores, instead of each taking all of them."""
+    n_workers = _flag_value(beam_flags, "--direct_num_workers", "1")
+    n_cores = os.cpu_count() or 1
+    if options.threads or n_workers == "1" or not n_workers.isdigit():
+        return options.threads
+    return max(1, n_cores // (int(n_workers) or n_cores))
 
 
 def _reason(error: BaseException) -> str:
@@ -381,35 +395,3 @@ def _show(uri: str) -> str:
     from schemas.slices import display_uri
 
     return display_uri(uri)
-
-
-@contextlib.contextmanager
-def _stopping_on_signals() -> Iterator[None]:
-    """Ends at once on SIGINT and SIGTERM, workers included; what is committed stays and the next start goes on."""
-
-    def stop(number: int, _: object) -> None:
-        print("\nspanmill: stopped; the same command goes on from what is committed", file=sys.stderr, flush=True)
-        for child in _children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        os._exit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _children() -> list[int]:
-    """Process ids of this process's descendants, where the system tells."""
-    found, queue = [], [os.getpid()]
-    while queue:
-        parent = queue.pop()
-        for path in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                children = [int(word) for word in path.read_text().split()]
-                found += children
-                queue += children
-    return found

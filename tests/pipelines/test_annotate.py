@@ -148,6 +148,22 @@ def test_annotate_shows_documents_with_their_text_in_the_report(annotate, corpus
     assert "lives" not in (run_folder(tmp_path / "silent") / "report/report.html").read_text()
 
 
+def test_annotate_does_not_read_its_own_output(annotate, corpus):
+    assert annotate(source=corpus, output="corpus/out") == 0
+    assert annotate(source=corpus, output="corpus/out") == 0
+
+
+def test_annotate_loads_the_model_once_for_all_threads(annotate, corpus, monkeypatch):
+    from transforms.models import torch_classifier
+
+    loads = []
+    original = torch_classifier.load_model
+    monkeypatch.setattr(torch_classifier, "load_model", lambda *args: loads.append(1) or original(*args))
+    flags = ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+    assert annotate("--slice-size=300", *flags, source=corpus) == 0
+    assert loads == [1]
+
+
 def test_annotate_takes_an_empty_file(annotate, tmp_path):
     (tmp_path / "empty.txt").write_text("")
     assert annotate(source=tmp_path / "empty.txt") == 0

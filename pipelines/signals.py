@@ -1,0 +1,40 @@
+"""What SIGINT and SIGTERM do to a run: it ends at once, and the next start goes on from what is committed."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """While the body runs, both signals end this process and its workers with status 130 or 143."""
+
+    def stop(number: int, _: object) -> None:
+        print("\nspanmill: stopped; the same command goes on from what is committed", file=sys.stderr, flush=True)
+        for child in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _children() -> list[int]:
+    """Process ids of this process's descendants, where the system tells."""
+    found, queue = [], [os.getpid()]
+    while queue:
+        parent = queue.pop()
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                children = [int(word) for word in path.read_text().split()]
+                found += children
+                queue += children
+    return found
