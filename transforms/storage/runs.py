@@ -22,7 +22,7 @@ from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_sl
 from transforms.storage.store import Store
 
 SUCCESS, MANIFEST = "_SUCCESS", "_MANIFEST.json"
-LEAST_SLICE_BYTES, MOST_SLICE_BYTES, WANTED_SLICES = 128 << 10, 64 << 20, 256
+LEAST_SLICE_BYTES, MOST_SLICE_BYTES, WANTED_SLICES = 64 << 10, 64 << 20, 256
 _POOL = 16
 
 CutFiles = Callable[[Sequence[FileRef], int], Iterable[Slice]]
@@ -44,7 +44,7 @@ class RunState:
 
 
 def choose_slice_bytes(files: Sequence[FileRef]) -> int:
-    """A slice size that gives a corpus some hundreds of slices, within 128 KiB and 64 MiB."""
+    """A slice size that gives a corpus some hundreds of slices, within 64 KiB and 64 MiB."""
     total = sum(file.size_bytes for file in files)
     return max(LEAST_SLICE_BYTES, min(MOST_SLICE_BYTES, total // WANTED_SLICES))
 

@@ -153,7 +153,7 @@ def test_plan_run_that_is_overtaken_takes_over_the_others_plan(store, cut, monke
 
 
 @pytest.mark.parametrize(
-    ("total", "slice_bytes"), [(0, 128 << 10), (256 << 20, 1 << 20), (1 << 40, 64 << 20), (33_554_433, 131_072)]
+    ("total", "slice_bytes"), [(0, 64 << 10), (256 << 20, 1 << 20), (1 << 40, 64 << 20), (33_554_433, 131_072)]
 )
 def test_choose_slice_bytes_gives_some_hundred_slices_within_bounds(total, slice_bytes):
     assert choose_slice_bytes([FileRef("a", total // 2, ""), FileRef("b", total - total // 2, "")]) == slice_bytes
