@@ -192,6 +192,8 @@ def _cut(files: Sequence["FileRef"], corpus: "CorpusConfig", slice_bytes: int, *
     def survey(file: "FileRef") -> Survey:
         try:
             return survey_file(file, corpus, slice_bytes)
+        except StorageError as error:
+            raise ConfigError(str(error)) from error
         except FileError as error:
             if is_strict:
                 raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 import fsspec
 import pyarrow as pa
 
-from schemas.errors import ConfigError, FileError
+from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef, display_uri
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
@@ -98,13 +98,17 @@ def open_file(file: FileRef) -> Iterator[Any]:
     """Opens the raw bytes of a file for random access.
 
     Raises:
-      FileError: the file cannot be opened or breaks while it is read.
+      FileError: the file is gone, or breaks while it is read.
+      StorageError: its store refuses or does not answer, which says nothing about the file.
     """
     try:
         fs, path = fsspec.core.url_to_fs(file.uri)
         with fs.open(path, "rb") as raw:
             yield raw
     except (OSError, EOFError, lzma.LZMAError, pa.ArrowException) as error:
+        # The system's own errors carry a number, those of decoders do not; a missing file is about the file.
+        if getattr(error, "errno", None) is not None and not isinstance(error, FileNotFoundError):
+            raise StorageError(f"cannot reach {file.source!r}: {_reason(error)}") from error
         raise FileError("file_unreadable", f"cannot read {file.source!r} to its end: {_reason(error)}") from error
 
 

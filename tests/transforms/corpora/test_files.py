@@ -10,7 +10,7 @@ import fsspec
 import pytest
 import zstandard
 
-from schemas.errors import ConfigError, FileError
+from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef
 from transforms.corpora.files import (
     check_unchanged,
@@ -326,3 +326,14 @@ def test_check_unchanged_detects_a_missing_file(make_file, tmp_path):
 def test_stat_file_sees_what_list_files_sees(make_file, tmp_path):
     file = make_file("a.txt", b"one")
     assert stat_file(file.uri) == list_files([str(tmp_path)])[0]
+
+
+def test_open_stream_tells_a_store_that_does_not_answer_from_a_broken_file(make_file, monkeypatch):
+    file = make_file("a.txt", b"Anna")
+
+    def time_out(*_, **__):
+        raise TimeoutError(110, "Connection timed out")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", time_out)
+    with pytest.raises(StorageError, match=r"cannot reach .*timed out"), open_stream(file):
+        pass
