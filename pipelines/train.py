@@ -66,7 +66,7 @@ class TrainOptions:
     dropout: float = option("dropout of encoder and head", _DEFAULTS.dropout)
     seed: int = option("of first weights, order and dropout", _DEFAULTS.seed)
     patience: int = option("epochs without a better score before training stops", _DEFAULTS.patience)
-    max_tokens: int = option("most model tokens in a window; longer sentences are cut, not lost", _DEFAULTS.max_tokens)
+    max_tokens: int = option("most tokens in a window, here and in annotate; nothing is lost", _DEFAULTS.max_tokens)
     chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
     chain_words: int = option("most words in a chain of sentences", _DEFAULTS.chain_words)
     dtype: str = option("precision of the saved weights", "float32", choices=DTYPES)
@@ -174,6 +174,8 @@ def _train(run: _Run) -> CheckpointCard:
 
     aside = run.work / "checkpoint"
     shutil.rmtree(aside, ignore_errors=True)
+    # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
+    tokenizer.model_max_length = config.max_tokens
     write_model(model, tokenizer, aside, dtype=run.options.dtype)
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)

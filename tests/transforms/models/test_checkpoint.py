@@ -28,7 +28,7 @@ def test_find_checkpoint_reads_tags_scheme_and_limit(folder):
 def test_find_checkpoint_knows_the_default_model():
     checkpoint = find_checkpoint("default")
     assert set(checkpoint.tag_set.labels) == {"PER", "ORG", "LOC"}
-    assert checkpoint.max_tokens == 512
+    assert checkpoint.max_tokens == 128
 
 
 def test_find_checkpoint_refuses_pickled_weights_unread(folder):

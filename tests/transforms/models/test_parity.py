@@ -46,15 +46,18 @@ def _tag(texts, aggregation):
     columns = (tagging.document, tagging.start, tagging.end, tagging.label, tagging.score)
     for document, start, end, label, score in zip(*(column.tolist() for column in columns), strict=True):
         found[document].append((start, end, tagger.labels[label], score))
-    return found
+    return found, tagging.windows
 
 
 def _compare(texts, pipeline, aggregation):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = [pipeline(text, aggregation_strategy=aggregation) for text in texts]
-    ours = _tag(texts, aggregation)
-    for text, expected, found in zip(texts, theirs, ours, strict=True):
+    ours, windows = _tag(texts, aggregation)
+    # What does not fit one window, the pipeline truncates.
+    fitting = [(text, found) for text, found, n in zip(texts, ours, windows, strict=True) if n <= 1]
+    assert len(fitting) > 0.98 * len(texts)
+    for text, found in fitting:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = pipeline(text, aggregation_strategy=aggregation)
         assert [(e["start"], e["end"], e["entity_group"]) for e in expected] == [span[:3] for span in found], text
         assert [span[3] for span in found] == pytest.approx([float(e["score"]) for e in expected], abs=1e-4)
     assert sum(map(len, ours)) > len(texts) // 4
@@ -81,7 +84,7 @@ def test_a_sentence_is_found_at_every_offset_of_a_long_text_once():
     # Steps of seven meet every position relative to the windows' edges, since the overlap is longer.
     places = range(0, n_words + 1, 7)
     texts = [" ".join([*words[:at], planted, *words[at:]]) for at in places]
-    for at, found in zip(places, _tag(texts, "first"), strict=True):
+    for at, found in zip(places, _tag(texts, "first")[0], strict=True):
         text = texts[at // 7]
         spans = [(text[start:end], label) for start, end, label, _ in found]
         assert spans == [("Angela Merkel", "PER"), ("Paris", "LOC")], at
