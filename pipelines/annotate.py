@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import json
-import logging
 import os
 import platform
 import sys
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options, parse_pairs
+from pipelines.options import build_beam_options, option, parse_options, parse_pairs, quiet_beam
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError, PipelineError, StorageError
 
@@ -74,7 +73,7 @@ class AnnotateOptions:
 def main(arguments: Sequence[str]) -> int:
     """Runs the job and returns its exit status."""
     options, beam_flags = parse_options(AnnotateOptions, arguments, prog="spanmill annotate", description=DESCRIPTION)
-    with stopping_on_signals():
+    with stopping_on_signals("the same command goes on from what is committed"):
         return run(options, beam_flags)
 
 
@@ -207,10 +206,8 @@ def _cut(files: Sequence["FileRef"], corpus: "CorpusConfig", slice_bytes: int, *
 
 
 def _run_pipeline(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) -> None:
-    # Beam warns at every start of packages it could do without; what goes wrong in a run is raised, not logged.
-    logging.getLogger().setLevel(logging.ERROR)
+    quiet_beam()
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
 
     from pipelines.progress import watch_commits
     from transforms.annotate import AnnotateDocuments
@@ -231,7 +228,7 @@ def _run_pipeline(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[st
     options = job.options
     try:
         with watch_commits(job.store, job.state.slices, is_shown=options.progress):
-            pipeline = beam.Pipeline(options=PipelineOptions(flags))
+            pipeline = beam.Pipeline(options=build_beam_options(flags))
             parts, committed = (
                 pipeline
                 | "Plan" >> PlanSlices(tuple(pending))

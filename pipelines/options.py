@@ -4,8 +4,11 @@ Nothing here imports Beam before a job runs, so that `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
+import io
+import logging
 import sys
 import types
 import typing
@@ -36,14 +39,13 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see spanmill {self.prog.split()[-1]} --help")
 
 
-def build_parser(options: type, *, prog: str, description: str) -> argparse.ArgumentParser:
+def build_parser(options: type, *, prog: str, description: str, has_beam: bool = True) -> argparse.ArgumentParser:
     """A parser with one flag per field of a dataclass."""
     parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE.toml", help="defaults for these options; flags override them")
     add_options(parser, options)
-    parser.epilog = (
-        "Every flag of the Beam runner is accepted too, such as --runner, --project or --direct_num_workers."
-    )
+    if has_beam:
+        parser.epilog = "Beam's own flags are accepted too, such as --runner, --project or --direct_num_workers."
     return parser
 
 
@@ -68,18 +70,20 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         parser.add_argument(flag, **arguments)
 
 
-def parse_options(options: type[T], arguments: Sequence[str], *, prog: str, description: str) -> tuple[T, list[str]]:
-    """Flags to the options of a job and what is left for Beam.
+def parse_options(
+    options: type[T], arguments: Sequence[str], *, prog: str, description: str, has_beam: bool = True
+) -> tuple[T, list[str]]:
+    """Flags to the options of a job and what is left for Beam, if the job has a use for that.
 
     Raises:
       ConfigError: a flag or key is unknown, missing or of the wrong type.
     """
-    parser = build_parser(options, prog=prog, description=description)
+    parser = build_parser(options, prog=prog, description=description, has_beam=has_beam)
     given, beam_flags = parser.parse_known_args(list(arguments))
     values = vars(given)
     config = values.pop("config", None)
     defaults, config_flags = read_config(Path(config), options) if config else ({}, [])
-    check_beam_flags([*config_flags, *beam_flags], options)
+    check_beam_flags([*config_flags, *beam_flags], options, has_beam=has_beam)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     merged = {**defaults, **values}
     missing = [
@@ -89,6 +93,9 @@ def parse_options(options: type[T], arguments: Sequence[str], *, prog: str, desc
     ]
     if missing:
         raise ConfigError(f"expected {' and '.join(missing)}, found none; see {prog} --help")
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and merged[field.name] in ("", ("",)):
+            raise ConfigError(f"expected a value for --{field.name.replace('_', '-')}, found none")
     return options(**merged), [*config_flags, *beam_flags]
 
 
@@ -109,7 +116,9 @@ def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
     for key, value in content.items():
         name = key.replace("-", "_")
         if name not in hints:
-            raise ConfigError(f"unknown key {key!r} in {str(path)!r}{_nearest(name, hints)}")
+            raise ConfigError(
+                f"unknown key {key!r} in {str(path)!r}{_nearest(name, hints)}; Beam's own keys go into a [beam] table"
+            )
         values[name] = _coerce(value, hints[name], f"key {key!r} in {str(path)!r}")
         if choices[name] and values[name] not in choices[name]:
             raise ConfigError(f"expected key {key!r} in {str(path)!r} to be one of {choices[name]}, found {value!r}")
@@ -119,8 +128,8 @@ def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
     return values, flags
 
 
-def check_beam_flags(flags: Sequence[str], options: type) -> None:
-    """Refuses flags that neither the job nor Beam knows.
+def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool) -> None:
+    """Refuses flags that neither the job nor Beam knows, and values that Beam does not take.
 
     Raises:
       ConfigError: naming the flag and the nearest known one.
@@ -131,14 +140,16 @@ def check_beam_flags(flags: Sequence[str], options: type) -> None:
     if not flags[0].startswith("-"):
         raise ConfigError(f"expected a flag, found {flags[0]!r}")
     own = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(options)]
-    known = beam_flag_names()
+    known = beam_flag_names() if has_beam else set()
     for name in names:
         if name not in known:
             raise ConfigError(f"unknown flag {name!r}{_nearest(name, [*own, *known])}")
+    build_beam_options(flags)
 
 
 def beam_flag_names() -> set[str]:
     """Every flag that Beam's own PipelineOptions define."""
+    quiet_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
 
     parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
@@ -147,6 +158,35 @@ def beam_flag_names() -> set[str]:
         if class_.__module__.startswith("apache_beam.") and "_add_argparse_args" in vars(class_):
             class_._add_argparse_args(parser)
     return {name for action in parser._actions for name in action.option_strings}
+
+
+def build_beam_options(flags: Sequence[str]) -> Any:
+    """Beam flags to PipelineOptions.
+
+    Raises:
+      ConfigError: a value is not what Beam wants.
+    """
+    quiet_beam()
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.runners.runner import create_runner
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            options = PipelineOptions(list(flags))
+            options.get_all_options()
+            create_runner(options.view_as(StandardOptions).runner or "FnApiRunner")
+    except SystemExit:
+        # Beam's parser prints pages and exits; its last line says what is wrong.
+        raise ConfigError(complaint.getvalue().strip().splitlines()[-1].partition("error: ")[2]) from None
+    except (ValueError, ImportError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    return options
+
+
+def quiet_beam() -> None:
+    """Keeps Beam's log out of the terminal: it warns of packages it does without, and repeats errors as tracebacks."""
+    logging.getLogger().setLevel(logging.CRITICAL + 1)
 
 
 def parse_pairs(values: Sequence[str], *, flag: str) -> dict[str, str]:

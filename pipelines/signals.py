@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do to a run: it ends at once, and the next start goes on from what is committed."""
+"""What SIGINT and SIGTERM do to a job: it ends at once, workers included, and says how to go on."""
 
 import contextlib
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def stopping_on_signals() -> Iterator[None]:
+def stopping_on_signals(advice: str) -> Iterator[None]:
     """While the body runs, both signals end this process and its workers with status 130 or 143."""
 
     def stop(number: int, _: object) -> None:
-        print("\nspanmill: stopped; the same command goes on from what is committed", file=sys.stderr, flush=True)
+        print(f"\nspanmill: stopped; {advice}", file=sys.stderr, flush=True)
         for child in _children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)

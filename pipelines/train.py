@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import option, parse_options, parse_pairs
+from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CheckpointCard, FileScore, LabelScore
 from schemas.errors import ConfigError
 from training.checkpoints import (
@@ -113,11 +114,13 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
       ConfigError: options or files are wrong; no weights have been loaded then.
     """
-    options, beam_flags = parse_options(
-        TrainOptions, arguments, prog="spanmill train", description="Fine-tune a tagger on labelled text."
+    options, _ = parse_options(
+        TrainOptions,
+        arguments,
+        prog="spanmill train",
+        description="Fine-tune a tagger on labelled text.",
+        has_beam=False,
     )
-    if beam_flags:
-        raise ConfigError(f"expected no flags of Beam, which train does not use, found {beam_flags}")
     config = options.config
     check_output(Path(options.output), work_name=_WORK_NAME)
     data = _read_data(options)
@@ -126,7 +129,8 @@ def main(arguments: Sequence[str]) -> int:
     run = _Run(options, config, data, encoder)
     prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
     _show_progress()
-    card = _train(run)
+    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
+        card = _train(run)
     for score in card.scores:
         print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
     print(f"\ncheckpoint: {run.output}")

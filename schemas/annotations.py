@@ -45,9 +45,9 @@ def annotation_schema(kept: Sequence[pa.Field] = (), *, has_below: bool = False)
     return pa.schema([*fields, *kept])
 
 
-def flat_schema(*, has_below: bool = False) -> pa.Schema:
-    """Schema with one row per entity."""
+def flat_schema(kept: Sequence[pa.Field] = (), *, has_below: bool = False) -> pa.Schema:
+    """Schema with one row per entity; arguments as in `annotation_schema`."""
     fields = [*_PROVENANCE, *ENTITY_TYPE]
     if has_below:
         fields.append(pa.field("is_below", pa.bool_(), nullable=False))
-    return pa.schema([*fields, pa.field("model", pa.string(), nullable=False)])
+    return pa.schema([*fields, pa.field("model", pa.string(), nullable=False), *kept])

@@ -231,8 +231,11 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
                 f"restore them or remove {str(work)!r}"
             )
         return
-    work.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write to --output {str(work.parent)!r}: {error.strerror}") from error
 
 
 def _find_state(work: Path) -> str | None:

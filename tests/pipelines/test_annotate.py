@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import shutil
 
 import pyarrow as pa
@@ -239,6 +240,13 @@ def test_annotate_refuses_success_beside_a_foreign_file(annotate, corpus, tmp_pa
         (["--input", "{tmp}/a.txt", "--treshold", "0.5"], "'--threshold'"),
         (["--input", "{tmp}/a.txt", "--device", "tpu"], "'tpu'"),
         (["--input", "{tmp}/a.xyz"], "set --format"),
+        (["--input", "{tmp}/a.txt", "--output", ""], "--output"),
+        (["--input", "{tmp}/a.txt", "--runner", "Nonsense"], "Nonsense"),
+        (["--input", "{tmp}/a.txt", "--direct_num_workers", "many"], "many"),
+        (["--input", "{tmp}/a.txt", "--threads", "99999"], "--threads"),
+        (["--input", "{tmp}/in.parquet", "--keep-columns", "text", "text"], "once"),
+        (["--input", "{tmp}/a.txt", "--model", "{tmp}/cut"], "cannot read model.safetensors"),
+        (["--input", "{tmp}/a.txt", "--model", "{tmp}/untokenized"], "tokenizer"),
         ([], "--input"),
     ],
 )
@@ -250,6 +258,10 @@ def test_annotate_answers_wrong_options_with_one_line_before_any_model_is_loaded
     pq.write_table(pa.table({"text": ["Anna"]}), tmp_path / "in.parquet")
     (tmp_path / "broken.parquet").write_bytes((tmp_path / "in.parquet").read_bytes()[:-9])
     (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"Anna\n" * 1000)[:-20])
+    shutil.copytree(tiny_checkpoint, tmp_path / "cut")
+    os.truncate(tmp_path / "cut/model.safetensors", 1000)
+    shutil.copytree(tiny_checkpoint, tmp_path / "untokenized")
+    (tmp_path / "untokenized/tokenizer.json").write_text("{}")
     monkeypatch.setattr("transforms.models.torch_classifier.load_model", None)
     defaults = [] if "--model" in arguments else ["--model", str(tiny_checkpoint)]
     defaults += [] if "--output" in arguments else ["--output", str(tmp_path / "out")]
@@ -295,3 +307,33 @@ def test_annotate_names_the_key_that_is_nearest_to_an_unknown_one(annotate, corp
     (tmp_path / "job.toml").write_text("treshold = 0.3\n")
     assert annotate("--config", tmp_path / "job.toml", source=corpus) == 2
     assert "did you mean 'threshold'" in capsys.readouterr().err
+
+
+def test_annotate_keeps_columns_in_the_flat_layout(annotate, tmp_path):
+    table = pa.table({"text": ["Anna lives in Berlin", "Berlin"], "year": pa.array([1999, 2001], pa.int16())})
+    pq.write_table(table, tmp_path / "in.parquet")
+    annotate("--layout=flat", "--keep-columns", "year", source=tmp_path / "in.parquet")
+    rows = read_rows(tmp_path / "out")
+    assert rows
+    assert {row["row"]: row["year"] for row in rows}.items() <= {0: 1999, 1: 2001}.items()
+
+
+def test_annotate_takes_a_blank_json_line_for_a_document_without_text(annotate, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "Anna"}\n\n{"text": "Berlin"}\n\n')
+    assert annotate(source=tmp_path / "in.jsonl") == 0
+    assert [(row["row"], row["tokens"]) for row in read_rows(tmp_path / "out")] == [(0, 1), (1, 0), (2, 1), (3, 0)]
+
+
+def test_annotate_leaves_documents_that_nobody_labelled_out_of_the_scores(annotate, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "Anna", "g": [[0, 4, "PER"]]}\n{"text": "Anna", "g": null}\n')
+    annotate("--gold-column=g", source=tmp_path / "in.jsonl")
+    matches = read_report(tmp_path / "out")["scores"]["matches"]
+    assert sum(counts[0] + counts[2] for counts in matches.values()) == 1
+
+
+def test_annotate_passes_over_links_to_folders_and_names_a_dangling_one(annotate, corpus, capsys):
+    (corpus / "loop").symlink_to(corpus)
+    assert annotate(source=corpus) == 0
+    (corpus / "gone.txt").symlink_to(corpus / "nowhere.txt")
+    assert annotate(source=corpus) == 2
+    assert "gone.txt" in capsys.readouterr().err

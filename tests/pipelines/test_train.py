@@ -105,7 +105,7 @@ def test_main_resumes_with_the_same_number_of_steps(base, files, monkeypatch, ca
         (("--test", "missing.conll"), "check --test"),
         (("--epochs", "0"), "expected --epochs above 0, found 0"),
         (("--max-tokens", "33"), "expected --max-tokens of at most 32 for 'tiny', found 33"),
-        (("--runner", "DirectRunner"), "expected no flags of Beam"),
+        (("--runner", "DirectRunner"), "unknown flag '--runner'"),
         (("--base", "no/such/model/here"), "no/such/model/here"),
         (("--method", "magic"), "invalid choice: 'magic'"),
         (("--dtype", "int8"), "invalid choice: 'int8'"),

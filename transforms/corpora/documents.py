@@ -1,6 +1,7 @@
 """What the formats share: the options of a corpus, and building tables of documents from raw rows."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         if self.format not in ("auto", "parquet", "jsonl", "text", "conll"):
             raise ConfigError(f"expected a format of auto, parquet, jsonl, text, conll, found {self.format!r}")
+        if len(set(self.keep_columns)) != len(self.keep_columns):
+            raise ConfigError(f"expected each of --keep-columns once, found {list(self.keep_columns)}")
         taken = {"id", "source", "row", "digest", "entities", "below", "windows", "tokens", "model"}
         if clash := sorted(taken & set(self.keep_columns)):
             raise ConfigError(
@@ -142,7 +145,8 @@ def decode_id(value: Any) -> str | None:
         return None
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
-    return str(value).encode(errors="backslashreplace").decode()
+    text = json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def read_lines(stream: Any, n_bytes: int) -> Iterator[list[bytes]]:

@@ -179,7 +179,10 @@ def _expand(pattern: str) -> Iterator[FileRef]:
         root = fs._strip_protocol(path)
         for name, found in details.items():
             inside = PurePosixPath(name[len(root) :])
-            if not any(part.startswith((".", "_")) for part in inside.parts if part != "/"):
+            is_hidden = any(part.startswith((".", "_")) for part in inside.parts if part != "/")
+            # A link to a folder is listed like a file; following it could lead anywhere, and round in circles.
+            is_linked_folder = bool(found.get("islink")) and Path(name).is_dir()
+            if not is_hidden and not is_linked_folder:
                 yield _file_ref(fs, found)
         return
     if glob.has_magic(path):
@@ -192,7 +195,10 @@ def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:
     name = info["name"]
     if "file" in fs.protocol:
         # fsspec rounds the modification time to a float; nanoseconds tell rewrites apart.
-        stat = Path(name).stat()
+        try:
+            stat = Path(name).stat()
+        except OSError as error:
+            raise ConfigError(f"cannot read input {name!r}: {_reason(error)}; mend or remove it") from error
         return FileRef(name, stat.st_size, str(stat.st_mtime_ns))
     version = next((info[key] for key in _VERSION_KEYS if info.get(key)), "")
     if isinstance(version, datetime.datetime):

@@ -3,11 +3,12 @@
 from typing import Any
 
 
-def read_gold(value: Any, text: str) -> list[dict[str, Any]]:
-    """Gold spans of one document.
+def read_gold(value: Any, text: str) -> list[dict[str, Any]] | None:
+    """Gold spans of one document; None when it is not labelled.
 
     Args:
-      value: a list of {start, end, label} mappings or [start, end, label] triples, in code points; None for none.
+      value: a list of {start, end, label} mappings or [start, end, label] triples, in code points; None when
+        nobody labelled the document.
       text: the document's text.
 
     Raises:
@@ -17,7 +18,7 @@ def read_gold(value: Any, text: str) -> list[dict[str, Any]]:
     [{'start': 0, 'end': 4, 'label': 'PER'}]
     """
     if value is None:
-        return []
+        return None
     if not isinstance(value, list):
         raise ValueError(f"expected a list, found {type(value).__name__}")  # noqa: TRY004
     spans = []

@@ -46,7 +46,7 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
 
 
 def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
-    """A slice's documents in bounded parts; a line that is no object with a text becomes a dead letter."""
+    """A slice's documents in bounded parts; a line that holds something else than an object with a text is rejected."""
     fields = [pa.field(name, pa.string()) for name in config.keep_columns]
     number = slice_.first_row
     with open_stream(slice_.file, start=slice_.start) as stream:
@@ -58,13 +58,20 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
 
 def _parse(line: bytes, number: int, config: CorpusConfig) -> Row:
     nothing: Sequence[Any] = [None] * len(config.keep_columns)
+    if not line.strip():
+        # A blank line is a document without text, as it is in a text file.
+        return Row(number, None, kept=nothing)
     try:
         value = json.loads(line)
     except UnicodeDecodeError:
         # The undecodable bytes go on as the text, so that the letter carries their digest.
         return Row(number, line, kept=nothing)
     except (ValueError, RecursionError) as error:
-        where = f"{error.msg} at {error.pos}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        where = (
+            f"{error.msg} at {error.pos}"
+            if isinstance(error, json.JSONDecodeError)
+            else "one nested too deeply or a number too long"
+        )
         return Row(number, ParseError("bad_json", f"expected a JSON object, found {where}"), kept=nothing)
     if not isinstance(value, dict):
         found = type(value).__name__

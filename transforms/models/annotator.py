@@ -177,12 +177,14 @@ class Annotator:
     def _match(
         self, documents: pa.Table, columns: "_EntityColumns", good: npt.NDArray[np.bool_]
     ) -> Mapping[str, list[int]]:
-        """Strict matches with gold, whose spans are code points; a dead document's gold counts as missed."""
+        """Strict matches with gold, in code points; a dead document's is missed, and a document without is left out."""
         if "gold" not in documents.column_names:
             return {}
         total: dict[str, list[int]] = {}
         for at, spans in enumerate(documents.column("gold").to_pylist()):
-            gold = [(span["start"], span["end"], span["label"]) for span in spans or ()]
+            if spans is None:
+                continue
+            gold = [(span["start"], span["end"], span["label"]) for span in spans]
             for label, counts in count_matches(gold, columns.spans_of(at) if good[at] else []).items():
                 total[label] = [a + b for a, b in zip(total.get(label, [0, 0, 0]), counts, strict=True)]
         return total

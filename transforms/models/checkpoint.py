@@ -17,11 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet
 from schemas.slices import display_uri
 from transforms.corpora.files import list_files, open_stream
 from transforms.tags.schemes import SCHEMES, build_tag_set
+from transforms.text.tokens import ColumnTokenizer
 
 _CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model",
             "*.safetensors", "*.safetensors.index.json")  # fmt: skip
@@ -63,6 +66,7 @@ def find_checkpoint(reference: str, *, scheme: str = "auto") -> Checkpoint:
     folder = _fetch(reference)
     config = _read_json(folder / "config.json")
     _refuse_unsafe(folder, config)
+    ColumnTokenizer(read_tokenizer(folder))
     tags = _read_tags(folder, config)
     tag_set = build_tag_set(tags) if scheme == "auto" else TagSet(tags, scheme)
     if tag_set.scheme not in SCHEMES:
@@ -109,7 +113,7 @@ def _fetch(reference: str) -> Path:
         return Path(str(importlib.resources.files("assets"))) / "model"
     if "://" in reference:
         return _download(reference)
-    folder = Path(reference).expanduser()
+    folder = Path(reference).expanduser().absolute()
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -180,6 +184,12 @@ def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"expected *.safetensors in model {folder.name!r}, found {pickles or 'no weights'}{remedy}"
         )
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"cannot read {path.name} of model {folder.name!r}: {error}") from error
 
 
 def _read_tags(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:

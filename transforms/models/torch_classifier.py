@@ -14,6 +14,7 @@ from transforms.models.tagger import FloatArray, IntArray
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda")
+MOST_THREADS = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class TorchConfig:
             raise ConfigError(f"expected --device to be one of {DEVICES}, found {self.device!r}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"expected --precision to be one of {PRECISIONS}, found {self.precision!r}")
-        if self.threads < 0:
-            raise ConfigError(f"expected --threads of 0 or more, found {self.threads}")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"expected --threads between 0 and {MOST_THREADS}, found {self.threads}")
 
     @property
     def resolved_precision(self) -> str:

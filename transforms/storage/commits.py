@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.annotations import flat_schema
+from schemas.annotations import annotation_schema, flat_schema
 from schemas.dead_letters import DEAD_LETTER_SCHEMA
 from schemas.errors import ConfigError, StorageError
 from schemas.manifest import dump_json
@@ -238,7 +238,8 @@ class _HashedFile:
 def flatten_entities(annotations: pa.Table) -> pa.Table:
     """A row per document to a row per entity, those below their threshold marked so."""
     has_below = "below" in annotations.column_names
-    schema = flat_schema(has_below=has_below)
+    own = annotation_schema(has_below=has_below).names
+    schema = flat_schema([f for f in annotations.schema if f.name not in own], has_below=has_below)
     pieces = []
     for name in ("entities", "below") if has_below else ("entities",):
         column = annotations.column(name).combine_chunks()

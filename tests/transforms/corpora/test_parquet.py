@@ -173,7 +173,7 @@ def test_read_parts_rejects_bad_gold_and_keeps_its_neighbours(make_parquet, read
 def test_read_parts_reads_gold_triples_and_nulls(make_parquet, read_corpus):
     gold = pa.array([None, [{"start": 0, "end": 1, "label": "X"}]], GOLD_TYPE)
     rows, _, _ = read_corpus(make_parquet({"text": ["abc", "abc"], "gold": gold}), CorpusConfig(gold_column="gold"))
-    assert [row["gold"] for row in rows] == [[], [{"start": 0, "end": 1, "label": "X"}]]
+    assert [row["gold"] for row in rows] == [None, [{"start": 0, "end": 1, "label": "X"}]]
 
 
 @pytest.mark.parametrize(
