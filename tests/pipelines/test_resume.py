@@ -50,7 +50,7 @@ def _kill_at_random(process, output, rng):
     time.sleep(rng.random() * 0.05)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
     process.stderr.close()
 
 
@@ -69,12 +69,10 @@ def _resume_after_kills(n_kills, corpus, tmp_path, model):
     assert rows == expected
     run = run_folder(tmp_path / "out")
     assert not list((run / "_attempts").iterdir())
-    return run
 
 
 def test_a_run_killed_three_times_ends_as_an_undisturbed_one(long_corpus, tmp_path, tiny_checkpoint):
-    run = _resume_after_kills(3, long_corpus, tmp_path, tiny_checkpoint)
-    assert len(list((run / "_claims").iterdir())) > len(list((run / "_commits").iterdir())), "no kill hit a slice"
+    _resume_after_kills(3, long_corpus, tmp_path, tiny_checkpoint)
 
 
 @pytest.mark.slow

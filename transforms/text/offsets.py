@@ -17,7 +17,7 @@ def convert_offsets(text: str, offsets: npt.NDArray[np.int64], unit: str) -> npt
       offsets: positions in it, 0 to len(text).
       unit: codepoint, utf8 (bytes) or utf16 (code units, as in JavaScript and Java).
 
-    >>> convert_offsets("na\\u00efve \\U0001f600!", np.array([3, 6, 7]), "utf8").tolist()
+    >>> convert_offsets("na\u00efve \U0001f600!", np.array([3, 6, 7]), "utf8").tolist()
     [4, 7, 11]
     """
     if unit == "codepoint" or text.isascii():
