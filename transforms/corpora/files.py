@@ -8,6 +8,7 @@ import datetime
 import glob
 import io
 import lzma
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -195,6 +196,8 @@ def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:
     name = info["name"]
     if "file" in fs.protocol:
         # fsspec rounds the modification time to a float; nanoseconds tell rewrites apart.
+        # One name per file, whatever way it was reached, so that it is read once.
+        name = os.path.normpath(name)
         try:
             stat = Path(name).stat()
         except OSError as error:

@@ -337,3 +337,10 @@ def test_open_stream_tells_a_store_that_does_not_answer_from_a_broken_file(make_
     monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", time_out)
     with pytest.raises(StorageError, match=r"cannot reach .*timed out"), open_stream(file):
         pass
+
+
+def test_list_files_takes_two_spellings_of_a_name_for_one_file(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_text("Anna")
+    (file,) = list_files([str(tmp_path / "a.txt"), f"{tmp_path}/sub/../a.txt", f"{tmp_path}/./a.txt"])
+    assert file.uri == str(tmp_path / "a.txt")
