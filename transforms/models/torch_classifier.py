@@ -1,6 +1,7 @@
 """Token classification with PyTorch: any safetensors checkpoint that transformers' auto class loads."""
 
 import dataclasses
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,8 @@ class TorchClassifier:
     """
 
     def __init__(self, folder: Path, tag_set: TagSet, config: TorchConfig) -> None:
+        # oneDNN keeps code for each of the last 1,024 shapes, and batches come in many: memory would grow for long.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         import torch
 
         check_device(config.device)

@@ -80,6 +80,8 @@ class WindowTagger:
         self._decoder = Decoder(classifier.tag_set, decoder=decoding.decoder, repair=decoding.repair)
         self._n_tags = len(classifier.tag_set.tags)
         self._batch_tokens = batch_tokens
+        # One thread for good: a new one per call would leave the memory of each behind.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -102,16 +104,15 @@ class WindowTagger:
         self, texts: Sequence[str]
     ) -> Iterator[tuple[int, Sequence[str], tuple[TokenColumns, float]]]:
         """Groups of texts within the look-ahead, each tokenized while the one before it is in the model."""
-        with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as pool:
-            waiting: deque[tuple[int, Sequence[str], Future[tuple[TokenColumns, float]]]] = deque()
-            for base, group in _groups(texts):
-                waiting.append((base, group, pool.submit(self._tokenize, group)))
-                if len(waiting) == 2:
-                    base, group, future = waiting.popleft()
-                    yield base, group, future.result()
-            while waiting:
+        waiting: deque[tuple[int, Sequence[str], Future[tuple[TokenColumns, float]]]] = deque()
+        for base, group in _groups(texts):
+            waiting.append((base, group, self._pool.submit(self._tokenize, group)))
+            if len(waiting) == 2:
                 base, group, future = waiting.popleft()
                 yield base, group, future.result()
+        while waiting:
+            base, group, future = waiting.popleft()
+            yield base, group, future.result()
 
     def _tokenize(self, texts: Sequence[str]) -> tuple[TokenColumns, float]:
         started = time.perf_counter()
