@@ -261,8 +261,8 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
     """Reconciles storage with the plan, then writes report, manifest and `_SUCCESS`."""
     from schemas.manifest import Manifest, dump_json, fingerprint
     from schemas.receipts import sum_tallies
-    from transforms.scoring.report import build_report, render_html
-    from transforms.scoring.samples import SampleConfig, sample_documents
+    from transforms.reports.annotation import build_report, render_html
+    from transforms.reports.samples import SampleConfig, sample_documents
     from transforms.storage.runs import complete_run, reconcile
 
     receipts = reconcile(job.store, job.state.slices)
@@ -312,7 +312,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
 def _conclude(job: _Job, report: dict[str, Any]) -> int:
     from rich.console import Console
 
-    from transforms.scoring.summary import print_summary
+    from transforms.reports.summary import print_summary
 
     console = Console(highlight=False)
     print_summary(report, console)

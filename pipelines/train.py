@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.options import option, parse_options, parse_pairs
 from pipelines.signals import stopping_on_signals
-from schemas.checkpoints import CheckpointCard, FileScore, LabelScore
+from schemas.checkpoints import CheckpointCard, FileScore
 from schemas.errors import ConfigError
+from schemas.scores import LabelScore
 from training.checkpoints import (
     DTYPES,
     check_output,

@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 from schemas.errors import CheckpointError
+from schemas.scores import LabelScore
 
 CARD_VERSION = 1
 CARD_NAME = "card.json"
-MICRO = "micro"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,25 +30,6 @@ class DataFile:
     sentences: int
     words: int
     entities: dict[str, int]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelScore:
-    """Entity scores of one label, or of all together under the name `micro`, from 0 to 1.
-
-    Attributes:
-      label: the label.
-      precision: share of the found entities that are right.
-      recall: share of the gold entities that are found.
-      f1: harmonic mean of both.
-      support: how many gold entities there are.
-    """
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

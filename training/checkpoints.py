@@ -106,7 +106,7 @@ def library_versions() -> dict[str, str]:
 def render_scores(score: FileScore) -> str:
     """Scores of a file as a table in Markdown, percent.
 
-    >>> from schemas.checkpoints import LabelScore
+    >>> from schemas.scores import LabelScore
     >>> row = LabelScore(label="micro", precision=0.5, recall=1.0, f1=2 / 3, support=1)
     >>> print(render_scores(FileScore(role="dev", name="a.conll", before=(), after=(row,))))
     | label | precision | recall | F1   | F1 before | entities |

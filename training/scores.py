@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas.checkpoints import MICRO, LabelScore
+from schemas.scores import MICRO, LabelScore
 
 
 def score_tags(gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> tuple[LabelScore, ...]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.checkpoints import LabelScore
 from schemas.errors import ConfigError
 from schemas.labels import TagSet
+from schemas.scores import LabelScore
 from training.examples import (
     IGNORED,
     LabelledFile,

@@ -5,8 +5,9 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from schemas.checkpoints import CARD_NAME, CheckpointCard, DataFile, FileScore, LabelScore
+from schemas.checkpoints import CARD_NAME, CheckpointCard, DataFile, FileScore
 from schemas.errors import CheckpointError, ConfigError, ModelError
+from schemas.scores import LabelScore
 from tests.training.recipes import make_encoder
 from training.checkpoints import check_output, load_verified, publish_checkpoint, render_readme, write_model
 from training.encoders import load_model, open_encoder

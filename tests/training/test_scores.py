@@ -4,7 +4,7 @@ import pytest
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
-from schemas.checkpoints import MICRO
+from schemas.scores import MICRO
 from training.scores import micro_f1, score_tags
 
 

@@ -1,1 +1,1 @@
-"""Counting, scoring and reporting."""
+"""Counting and scoring: how good annotations are, and how sure that is."""

@@ -8,32 +8,12 @@ A span is found when start, end and label all agree. On legal tag sequences thes
 equal those of seqeval in its strict mode (Nakayama, 2018) and of conlleval (Tjong Kim Sang and De Meulder, 2003).
 """
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-MICRO = "micro average"
+from schemas.scores import MICRO, LabelScore
 
 Span = tuple[int, int, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelScore:
-    """How well one label, or all of them together, was found.
-
-    Attributes:
-      label: the label, or MICRO for the row over all labels.
-      precision: share of predicted spans that are gold; 0 when nothing was predicted.
-      recall: share of gold spans that were predicted; 0 when there is no gold.
-      f1: harmonic mean of the two; 0 when both are.
-      support: number of gold spans.
-    """
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
 
 
 def count_matches(gold: Iterable[Span], predicted: Iterable[Span]) -> dict[str, list[int]]:
@@ -66,7 +46,7 @@ def score_matches(matches: Mapping[str, list[int]]) -> list[LabelScore]:
       matches: counts by label, as `count_matches` and a tally hold them.
 
     >>> [(row.label, row.f1, row.support) for row in score_matches({"LOC": [1, 1, 0], "PER": [2, 0, 2]})]
-    [('LOC', 0.6666666666666666, 1), ('PER', 0.6666666666666666, 4), ('micro average', 0.6666666666666666, 5)]
+    [('LOC', 0.6666666666666666, 1), ('PER', 0.6666666666666666, 4), ('micro', 0.6666666666666666, 5)]
     """
     total = [sum(column) for column in zip(*matches.values(), strict=True)] if matches else [0, 0, 0]
     return [*(_score(label, matches[label]) for label in sorted(matches)), _score(MICRO, total)]

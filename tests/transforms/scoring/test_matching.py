@@ -6,10 +6,15 @@ import pytest
 from seqeval.metrics.v1 import classification_report, precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
-from transforms.scoring.matching import MICRO, LabelScore, count_matches, score_matches
+from schemas.scores import MICRO, LabelScore
+from transforms.scoring.matching import count_matches, score_matches
 from transforms.tags.decode import decode_tags
 
 LABELS = ("PER", "LOC", "ORG")
+
+
+def _score(label: str, precision: float, recall: float, f1: float, support: int) -> LabelScore:
+    return LabelScore(label=label, precision=precision, recall=recall, f1=f1, support=support)
 
 
 def test_count_matches_wants_start_end_and_label():
@@ -33,12 +38,12 @@ def test_count_matches_of_nothing_is_empty():
 
 def test_score_matches_by_hand():
     *labels, micro = score_matches({"PER": [3, 1, 0], "LOC": [0, 0, 2]})
-    assert labels == [LabelScore("LOC", 0.0, 0.0, 0.0, 2), LabelScore("PER", 0.75, 1.0, pytest.approx(6 / 7), 3)]
-    assert micro == LabelScore(MICRO, 0.75, 0.6, pytest.approx(2 / 3), 5)
+    assert labels == [_score("LOC", 0.0, 0.0, 0.0, 2), _score("PER", 0.75, 1.0, pytest.approx(6 / 7), 3)]
+    assert micro == _score(MICRO, 0.75, 0.6, pytest.approx(2 / 3), 5)
 
 
 def test_score_matches_of_nothing_is_zero():
-    assert score_matches({}) == [LabelScore(MICRO, 0.0, 0.0, 0.0, 0)]
+    assert score_matches({}) == [_score(MICRO, 0.0, 0.0, 0.0, 0)]
 
 
 def test_score_matches_keeps_a_label_named_as_the_micro_row():

@@ -8,8 +8,8 @@ import pytest
 
 from schemas.manifest import dump_json
 from schemas.receipts import Tally, sum_tallies
-from tests.transforms.scoring.conftest import HOSTILE, RUN, TALLY, VOID, make_sample
-from transforms.scoring.report import build_report, render_html
+from tests.transforms.reports.conftest import HOSTILE, RUN, TALLY, VOID, make_sample
+from transforms.reports.annotation import build_report, render_html
 
 
 class _Page(HTMLParser):

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.transforms.scoring.conftest import make_sample
-from transforms.scoring.excerpts import EXCERPT_CHARACTERS, Sample, mark_excerpts
+from tests.transforms.reports.conftest import make_sample
+from transforms.reports.excerpts import EXCERPT_CHARACTERS, Sample, mark_excerpts
 
 
 def _shown(sample: Sample) -> list[tuple[str, str]]:

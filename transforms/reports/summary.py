@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from transforms.scoring import charts
-from transforms.scoring.figures import format_duration, format_rate, format_share
-from transforms.scoring.report import order_stages, rank_counts
+from transforms.reports import charts
+from transforms.reports.annotation import order_stages, rank_counts
+from transforms.reports.figures import format_duration, format_rate, format_share
 
 
 def print_summary(report: Mapping[str, Any], console: Console) -> None:

@@ -4,9 +4,9 @@ import io
 from rich.console import Console
 
 from schemas.receipts import Tally
-from tests.transforms.scoring.conftest import RUN, TALLY
-from transforms.scoring.report import build_report
-from transforms.scoring.summary import print_summary
+from tests.transforms.reports.conftest import RUN, TALLY
+from transforms.reports.annotation import build_report
+from transforms.reports.summary import print_summary
 
 
 def _summarize(report: dict) -> str:

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from transforms.scoring import charts
+from transforms.reports import charts
 
 HOSTILE = "<script>alert(1)</script>"
 

@@ -12,7 +12,7 @@ from schemas.receipts import Receipt
 from schemas.slices import Slice
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.formats import read_parts
-from transforms.scoring.excerpts import Sample
+from transforms.reports.excerpts import Sample
 from transforms.storage.commits import DATA
 from transforms.storage.store import Store
 

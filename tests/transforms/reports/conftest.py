@@ -1,7 +1,7 @@
 """A made-up run and documents of it, for everything that shows them."""
 
 from schemas.receipts import LENGTH_BINS, Tally
-from transforms.scoring.excerpts import Sample
+from transforms.reports.excerpts import Sample
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='x", "{{ 7 * 7 }}", "$x^2$")
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -1,7 +1,7 @@
 """The report of a run: as JSON values, and as one HTML file.
 
     tally, run --build--> report --render--> HTML, with a few documents and their entities
-                                 --print---> terminal (see transforms.scoring.summary)
+                                 --print---> terminal (see transforms.reports.summary)
 
 The HTML file stands alone: no script, no external resource, and a policy that forbids both. Everything that comes from
 data passes through escaping.
@@ -17,9 +17,9 @@ import jinja2
 from markupsafe import Markup
 
 from schemas.receipts import SCORE_BINS, STAGES, Tally
-from transforms.scoring import charts
-from transforms.scoring.excerpts import Sample, mark_excerpts
-from transforms.scoring.figures import format_duration, format_rate, format_share, format_size
+from transforms.reports import charts
+from transforms.reports.excerpts import Sample, mark_excerpts
+from transforms.reports.figures import format_duration, format_rate, format_share, format_size
 from transforms.scoring.matching import score_matches
 
 REPORT_VERSION = 1
@@ -178,5 +178,5 @@ def _template() -> jinja2.Template:
         "line": charts.printable,
         "length_bin": charts.name_length_bin,
     }
-    source = importlib.resources.files("transforms.scoring").joinpath("report.html.j2")
+    source = importlib.resources.files("transforms.reports").joinpath("annotation.html.j2")
     return environment.from_string(source.read_text(encoding="utf-8"))
