@@ -6,11 +6,14 @@
     Anna B-PER             else they are the first and the last, split at tabs where there are any
     -DOCSTART- -X- O O     a document begins
 
+    Anna B-PER I-PER       gold and predicted tags side by side: the last two columns
+
 Without marks of documents every sentence is one. A document's text is its sentences joined by line ends; a sentence's
 text is its `# text` when the tokens are found in it, else the tokens joined by spaces. Tags of any scheme are read by
 the rules of conlleval.
 """
 
+import codecs
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,13 +24,15 @@ import pyarrow as pa
 from schemas.errors import ConfigError, FileError
 from schemas.slices import FileRef, Slice
 from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, build_part
-from transforms.corpora.files import open_stream
+from transforms.corpora.files import CHUNK_BYTES, open_stream
+from transforms.corpora.gold import Gold, place_tokens, tag_tokens
 from transforms.tags.decode import decode_tags
 
 _COMMENT = re.compile(r"#\s*((newdoc|newpar)(\s|$)|[\w.:-]+\s*=)")
 _DOCUMENT_ID = re.compile(r"#\s*newdoc(?:\s+id)?\s*=\s*(.+)")
 _TEXT = re.compile(r"#\s*text\s*=\s?(.*)")
 _DOCSTART = "-DOCSTART-"
+_MARK = re.compile(rb"-DOCSTART-|^#\s*newdoc(\s|$)", re.MULTILINE)
 _BLANK = " \t\r\n"
 
 
@@ -42,6 +47,7 @@ class Sentence:
       opens_document: whether a mark of a new document stands before it.
       document_id: the id on that mark.
       line: line of its first word, from 1.
+      predicted_tags: as `tags`, from a second column of them; empty when none was asked for.
     """
 
     words: tuple[str, ...]
@@ -50,6 +56,7 @@ class Sentence:
     opens_document: bool = False
     document_id: str = ""
     line: int = 0
+    predicted_tags: tuple[str, ...] = ()
 
     @property
     def spans(self) -> list[tuple[int, int, str]]:
@@ -57,42 +64,45 @@ class Sentence:
         return decode_tags(self.tags)
 
 
-def parse_sentences(lines: Iterable[str], *, source: str, columns: str = "auto") -> Iterator[Sentence]:
+def parse_sentences(
+    lines: Iterable[str], *, source: str, columns: str = "auto", has_predicted: bool = False
+) -> Iterator[Sentence]:
     """Lines of a file to its sentences.
 
     Args:
       lines: lines with or without their ends.
       source: name of the file for messages.
       columns: `TOKEN,TAG` positions from 0, negative from the end, or auto.
+      has_predicted: whether a second column of tags stands beside the first; `TOKEN,TAG,TAG` then, or auto.
 
     Raises:
       FileError: a line has fewer columns than the sentence's first.
     """
-    chosen = parse_columns(columns)
-    pending = _Pending()
+    chosen = parse_columns(columns, n_columns=3 if has_predicted else 2)
+    pending = _Pending(has_predicted)
     for number, line in enumerate(lines, 1):
-        stripped = line.strip(_BLANK)
-        if _COMMENT.match(stripped) and "\t" not in stripped:
+        if "\t" in line:
+            cells = line.rstrip("\r\n").split("\t") if line.strip(_BLANK) else []
+        elif line.lstrip(_BLANK).startswith("#") and _COMMENT.match(line.strip(_BLANK)):
             pending.read_comment(line.rstrip("\r\n"))
             continue
-        if "\t" in line:
-            cells = line.rstrip("\r\n").split("\t") if stripped else []
         else:
-            cells = [cell for cell in stripped.split(" ") if cell]
+            cells = [cell for cell in line.strip(_BLANK).split(" ") if cell]
         if cells and cells[0] != _DOCSTART:
-            pending.line = pending.line or number
+            if not pending.rows:
+                pending.line = number
             pending.rows.append(cells)
             continue
         if pending.rows:
             yield pending.build(chosen, source)
-            pending = _Pending()
+            pending = _Pending(has_predicted)
         pending.opens_document |= bool(cells)
     if pending.rows:
         yield pending.build(chosen, source)
 
 
-def parse_columns(columns: str) -> tuple[int, int] | None:
-    """`TOKEN,TAG` to positions; None for auto.
+def parse_columns(columns: str, *, n_columns: int = 2) -> tuple[int, ...] | None:
+    """`TOKEN,TAG`, or `TOKEN,TAG,TAG` when three are wanted, to positions; None for auto.
 
     Raises:
       ConfigError: it is neither.
@@ -100,10 +110,13 @@ def parse_columns(columns: str) -> tuple[int, int] | None:
     if columns == "auto":
         return None
     try:
-        token, tag = (int(part) for part in columns.split(","))
+        positions = tuple(int(part) for part in columns.split(","))
     except ValueError:
-        raise ConfigError(f"expected --conll-columns auto or two positions such as 0,3, found {columns!r}") from None
-    return token, tag
+        positions = ()
+    if len(positions) != n_columns:
+        example = "two positions such as 0,3" if n_columns == 2 else "three positions such as 0,-2,-1"
+        raise ConfigError(f"expected --conll-columns auto or {example}, found {columns!r}")
+    return positions
 
 
 def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
@@ -126,7 +139,7 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
     Raises:
       FileError: the file cannot be read to its end, or a line lacks a column.
     """
-    rows = sum(1 for _ in _documents(file, config))
+    rows = sum(1 for _ in read_documents(file, config))
     return [Slice(file, "conll", 0, rows, 0, rows)] if rows else []
 
 
@@ -135,69 +148,98 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
     pending: list[Row] = []
     n_bytes = 0
     has_gold = describe_columns(slice_.file, config)[1]
-    for number, sentences in enumerate(_documents(slice_.file, config)):
+    for number, sentences in enumerate(read_documents(slice_.file, config)):
         text, gold = join_sentences(sentences)
-        pending.append(Row(number, text, id=sentences[0].document_id or None, gold=gold))
+        pending.append(Row(number, text, id=sentences[0].document_id or None, gold=gold if has_gold else None))
         n_bytes += len(text)
         if n_bytes >= PART_BYTES:
-            yield build_part(slice_, pending, (), has_gold=has_gold)
+            yield build_part(slice_, pending, (), has_gold=has_gold, has_tags=config.has_tags)
             pending, n_bytes = [], 0
     if pending:
-        yield build_part(slice_, pending, (), has_gold=has_gold)
+        yield build_part(slice_, pending, (), has_gold=has_gold, has_tags=config.has_tags)
 
 
-def join_sentences(sentences: Sequence[Sentence]) -> tuple[str, list[dict[str, Any]]]:
-    """Sentences to one text with gold spans in code points.
+def join_sentences(sentences: Sequence[Sentence]) -> tuple[str, Gold]:
+    """Sentences to one text with gold annotations in code points.
 
-    >>> join_sentences([Sentence(("Anna", "slept"), ("B-PER", "O"))])
+    >>> text, gold = join_sentences([Sentence(("Anna", "slept"), ("B-PER", "O"))])
+    >>> text, gold.spans
     ('Anna slept', [{'start': 0, 'end': 4, 'label': 'PER'}])
     """
-    texts, gold, base = [], [], 0
+    texts, base = [], 0
+    spans: list[dict[str, Any]] = []
+    tags: list[dict[str, Any]] = []
     for sentence in sentences:
-        text, places = _place_words(sentence)
-        gold += [
-            {"start": base + places[first][0], "end": base + places[last - 1][1], "label": label}
-            for first, last, label in sentence.spans
-        ]
+        text, places = place_words(sentence)
+        if sentence.tags:
+            own = tag_tokens([(base + start, base + end) for start, end in places], sentence.tags)
+            spans += own.spans
+            tags += own.tags or ()
         texts.append(text)
         base += len(text) + 1
-    return "\n".join(texts), gold
+    return "\n".join(texts), Gold(spans, tags)
 
 
-def _place_words(sentence: Sentence) -> tuple[str, list[tuple[int, int]]]:
+def place_words(sentence: Sentence) -> tuple[str, list[tuple[int, int]]]:
+    """A sentence to its text and the (start, end) of its words there, in code points."""
     for text in (sentence.text, " ".join(sentence.words)):
-        places, cursor = [], 0
-        for word in sentence.words:
-            start = text.find(word, cursor)
-            if start < 0 or text[cursor:start].strip():
-                break
-            cursor = start + len(word)
-            places.append((start, cursor))
-        else:
-            if not text[cursor:].strip():
-                return text, places
+        places = place_tokens(sentence.words, text)
+        if places is not None:
+            return text, places
     raise AssertionError("words joined by spaces contain every word")
 
 
-def _documents(file: FileRef, config: CorpusConfig) -> Iterator[list[Sentence]]:
+def read_documents(file: FileRef, config: CorpusConfig, *, has_predicted: bool = False) -> Iterator[list[Sentence]]:
+    """A file to its documents, each a list of sentences; `has_predicted` as in `parse_sentences`.
+
+    Raises:
+      FileError: the file cannot be read to its end, is no UTF-8, or a line lacks a column.
+    """
     with open_stream(file) as stream:
-        content = stream.read()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FileError(
-            "bad_utf8", f"expected UTF-8 in CoNLL file {file.source!r}, found a bad byte at {error.start}"
-        ) from None
-    source = file.source
+        is_marked = _holds_marks(stream)
     document: list[Sentence] = []
-    is_marked = _DOCSTART in text or re.search(r"^#\s*newdoc(\s|$)", text, re.MULTILINE) is not None
-    for sentence in parse_sentences(text.split("\n"), source=source, columns=config.conll_columns):
-        if document and (sentence.opens_document or not is_marked):
-            yield document
-            document = []
-        document.append(sentence)
+    with open_stream(file) as stream:
+        lines = _decode_lines(stream, file.source)
+        columns = config.conll_columns
+        for sentence in parse_sentences(lines, source=file.source, columns=columns, has_predicted=has_predicted):
+            if document and (sentence.opens_document or not is_marked):
+                yield document
+                document = []
+            document.append(sentence)
     if document:
         yield document
+
+
+def _holds_marks(stream: Any) -> bool:
+    """Whether documents are marked, anywhere in the file."""
+    tail = b"\n"
+    while chunk := stream.read(CHUNK_BYTES):
+        head, newline, rest = (tail + chunk).rpartition(b"\n")
+        if _MARK.search(head):
+            return True
+        tail = newline + rest
+    return _MARK.search(tail) is not None
+
+
+def _decode_lines(stream: Any, source: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    offset, tail = 0, ""
+    while True:
+        chunk = stream.read(CHUNK_BYTES)
+        held = decoder.getstate()[0]
+        offset -= len(held)
+        try:
+            *lines, tail = (tail + decoder.decode(chunk, final=not chunk)).split("\n")
+        except UnicodeDecodeError as error:
+            raise FileError(
+                "bad_utf8",
+                f"expected UTF-8 in CoNLL file {source!r}, found a bad byte at {offset + error.start}",
+            ) from None
+        yield from lines
+        if not chunk:
+            yield tail
+            return
+        offset += len(chunk) + len(held)
 
 
 def _find_numbered(rows: list[list[str]]) -> list[int]:
@@ -219,6 +261,7 @@ def _find_numbered(rows: list[list[str]]) -> list[int]:
 class _Pending:
     """A sentence while its lines are read."""
 
+    has_predicted: bool
     rows: list[list[str]] = dataclasses.field(default_factory=list)
     text: str = ""
     opens_document: bool = False
@@ -230,19 +273,33 @@ class _Pending:
         self.document_id = m[1] if (m := _DOCUMENT_ID.match(comment.strip(_BLANK))) else self.document_id
         self.text = m[1] if (m := _TEXT.match(comment)) else self.text
 
-    def build(self, chosen: tuple[int, int] | None, source: str) -> Sentence:
+    def build(self, chosen: tuple[int, ...] | None, source: str) -> Sentence:
         n_columns = len(self.rows[0])
         places = _find_numbered(self.rows) if n_columns > 2 else []
-        token, tag = chosen or ((1, 2) if places else (0, -1))
-        needed = max(position + 1 if position >= 0 else -position for position in (token, tag))
-        if not chosen or tag < 0:
+        positions = chosen or self._guess(is_numbered=bool(places))
+        needed = max(position + 1 if position >= 0 else -position for position in positions)
+        if not chosen or min(positions) < 0:
             needed = max(needed, n_columns)
-        rows = [(at, self.rows[at]) for at in places or range(len(self.rows))]
-        for at, cells in rows:
-            if len(cells) < needed:
-                raise FileError(
-                    "bad_columns", f"expected {needed} columns in {source!r} line {self.line + at}, found {len(cells)}"
-                )
-        words = tuple(cells[token] for _, cells in rows)
-        tags = tuple(cells[tag] for _, cells in rows) if n_columns > 1 else ()
-        return Sentence(words, tags, self.text, self.opens_document, self.document_id, self.line)
+        if self.has_predicted and not chosen:
+            needed = max(needed, 3)
+        rows = [self.rows[at] for at in places] if places else self.rows
+        if min(map(len, rows)) < needed:
+            at, found = next(
+                (at, len(self.rows[at])) for at in places or range(len(self.rows)) if len(self.rows[at]) < needed
+            )
+            raise FileError(
+                "bad_columns", f"expected {needed} columns in {source!r} line {self.line + at}, found {found}"
+            )
+        words, *tags = (
+            [tuple(cells[position] for cells in rows) for position in positions]
+            if n_columns > 1
+            else [tuple(cells[0] for cells in rows)]
+        )
+        tags = [*tags, (), ()]
+        return Sentence(words, tags[0], self.text, self.opens_document, self.document_id, self.line, tags[1])
+
+    def _guess(self, *, is_numbered: bool) -> tuple[int, ...]:
+        token = 1 if is_numbered else 0
+        if self.has_predicted:
+            return (token, -2, -1)
+        return (token, 2 if is_numbered else -1)

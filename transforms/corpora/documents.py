@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.dead_letters import dead_letter
-from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE
+from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE, TAGS_TYPE
 from schemas.errors import ConfigError, ParseError
 from schemas.slices import Slice
+from transforms.corpora.gold import Gold
 
 PART_BYTES = 4 << 20
 PART_ROWS = 1 << 16
@@ -25,7 +26,10 @@ class CorpusConfig:
       format: auto, parquet, jsonl, text or conll; auto goes by suffix.
       text_column: column or key that holds the text.
       id_column: column or key that holds the id; empty takes `id` where there is one and else `file#row`.
-      gold_column: column or key with gold spans; empty for none. CoNLL tags are always gold.
+      gold_column: column or key with gold spans, or tags; empty for none. CoNLL tags are always gold.
+      tokens_column: column or key with the tokens that gold tags belong to; where there is no text column, the text is
+        the tokens with spaces between.
+      has_tags: whether gold tags are wanted beside the spans made of them.
       keep_columns: columns or keys copied to the output.
       document_per_file: a text file is one document instead of one per line.
       conll_columns: which columns of a CoNLL file hold token and tag, such as `0,3`; auto guesses.
@@ -35,6 +39,8 @@ class CorpusConfig:
     text_column: str = "text"
     id_column: str = ""
     gold_column: str = ""
+    tokens_column: str = ""
+    has_tags: bool = False
     keep_columns: tuple[str, ...] = ()
     document_per_file: bool = False
     conll_columns: str = "auto"
@@ -42,6 +48,8 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         if self.format not in ("auto", "parquet", "jsonl", "text", "conll"):
             raise ConfigError(f"expected a format of auto, parquet, jsonl, text, conll, found {self.format!r}")
+        if self.tokens_column and not self.gold_column:
+            raise ConfigError(f"expected --gold-column with --tokens-column {self.tokens_column!r}, found none")
         if len(set(self.keep_columns)) != len(self.keep_columns):
             raise ConfigError(f"expected each of --keep-columns once, found {list(self.keep_columns)}")
         taken = {"id", "source", "row", "digest", "entities", "below", "windows", "tokens", "model"}
@@ -72,18 +80,20 @@ class Row:
       number: position in the file.
       text: the text, its undecoded bytes, or the reason why there is none.
       id: the document's own id, if it has one.
-      gold: spans {start, end, label}, or None.
+      gold: gold annotations, or None.
       kept: values of the kept columns.
     """
 
     number: int
     text: str | bytes | ParseError | None
     id: str | None = None
-    gold: list[dict[str, Any]] | None = None
+    gold: Gold | None = None
     kept: Sequence[Any] = ()
 
 
-def build_part(slice_: Slice, rows: Sequence[Row], kept_fields: Sequence[pa.Field], *, has_gold: bool) -> Part:
+def build_part(
+    slice_: Slice, rows: Sequence[Row], kept_fields: Sequence[pa.Field], *, has_gold: bool, has_tags: bool = False
+) -> Part:
     """Raw rows to a table of documents and the dead letters of rows that have no readable text."""
     good: list[Row] = []
     texts: list[str | None] = []
@@ -105,8 +115,11 @@ def build_part(slice_: Slice, rows: Sequence[Row], kept_fields: Sequence[pa.Fiel
     ]
     fields = list(DOCUMENT_FIELDS)
     if has_gold:
-        columns.append(pa.array([row.gold for row in good], GOLD_TYPE))
+        columns.append(pa.array([row.gold and row.gold.spans for row in good], GOLD_TYPE))
         fields.append(pa.field("gold", GOLD_TYPE))
+    if has_tags:
+        columns.append(pa.array([row.gold and row.gold.tags for row in good], TAGS_TYPE))
+        fields.append(pa.field("tags", TAGS_TYPE))
     for position, field in enumerate(kept_fields):
         columns.append(pa.array([row.kept[position] for row in good], field.type))
         fields.append(field)

@@ -47,11 +47,11 @@ def suffix_of(uri: str) -> str:
     return (PurePosixPath(path.stem) if compression_of(uri) else path).suffix.lower()
 
 
-def list_files(patterns: Sequence[str]) -> list[FileRef]:
+def list_files(patterns: Sequence[str], *, flag: str = "--input") -> list[FileRef]:
     """Patterns, folders and literal names to files, in order of name, each once.
 
     A name that exists is taken literally before it is tried as a pattern, so `q[1].txt` is readable. In a folder,
-    files whose names start with `.` or `_` are left out.
+    files whose names start with `.` or `_` are left out. `flag` is where the patterns came from, for messages.
 
     Raises:
       ConfigError: nothing matches a pattern, or its store cannot be reached.
@@ -64,7 +64,7 @@ def list_files(patterns: Sequence[str]) -> list[FileRef]:
             # Every client has its own errors: no credentials, no such host, no such protocol.
             raise ConfigError(f"cannot list input {display_uri(pattern)!r}: {_reason(error)}") from error
         if not matches:
-            raise ConfigError(f"expected input files at {display_uri(pattern)!r}, found none; check --input")
+            raise ConfigError(f"expected input files at {display_uri(pattern)!r}, found none; check {flag}")
         found.update((file.uri, file) for file in matches)
     return [found[uri] for uri in sorted(found)]
 

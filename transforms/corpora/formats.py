@@ -3,11 +3,12 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import pyarrow as pa
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef, Slice
 from transforms.corpora import conll, jsonl, parquet, text
 from transforms.corpora.documents import CorpusConfig, Part
@@ -89,6 +90,33 @@ def check_agreement(surveys: Sequence[Survey]) -> None:
                 f"expected kept columns {expected} in {survey.file.source!r} as in "
                 f"{before.file.source!r}, found {found}"
             )
+
+
+def cut_files(
+    files: Sequence[FileRef], config: CorpusConfig, slice_bytes: int, *, is_strict: bool = True
+) -> list[Slice]:
+    """Surveys files in parallel and cuts them into slices of about `slice_bytes` of text.
+
+    Raises:
+      ConfigError: files disagree about their columns, or their store does not answer.
+      FileError: a file cannot be read to its end, and `is_strict`; else it becomes a slice that says so.
+    """
+
+    def survey(file: FileRef) -> Survey:
+        try:
+            return survey_file(file, config, slice_bytes)
+        except StorageError as error:
+            raise ConfigError(str(error)) from error
+        except FileError as error:
+            if is_strict:
+                raise
+            broken = Slice(file, format_of(file, config), 0, 0, 0, 0, error=error.message)
+            return Survey(file, (), has_gold=False, slices=(broken,))
+
+    with ThreadPoolExecutor(8) as pool:
+        surveys = list(pool.map(survey, files))
+    check_agreement([found for found in surveys if not any(slice_.error for slice_ in found.slices)])
+    return [slice_ for found in surveys for slice_ in found.slices]
 
 
 def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:

@@ -10,7 +10,7 @@ from schemas.errors import ConfigError, ParseError
 from schemas.slices import FileRef, Slice
 from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, decode_id, read_lines
 from transforms.corpora.files import open_stream
-from transforms.corpora.gold import read_gold
+from transforms.corpora.gold import join_tokens, read_gold
 from transforms.corpora.text import cut_lines, without_bom
 
 _PROBE_BYTES = 1 << 20
@@ -53,7 +53,7 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
         for lines in read_lines(stream, slice_.end - slice_.start):
             rows = [_parse(line, number + at, config) for at, line in enumerate(without_bom(lines, number))]
             number += len(rows)
-            yield build_part(slice_, rows, fields, has_gold=bool(config.gold_column))
+            yield build_part(slice_, rows, fields, has_gold=bool(config.gold_column), has_tags=config.has_tags)
 
 
 def _parse(line: bytes, number: int, config: CorpusConfig) -> Row:
@@ -76,22 +76,37 @@ def _parse(line: bytes, number: int, config: CorpusConfig) -> Row:
     if not isinstance(value, dict):
         found = type(value).__name__
         return Row(number, ParseError("bad_json", f"expected a JSON object, found {found}"), kept=nothing)
-    id_ = decode_id(value.get(config.id_column or "id"))
-    if config.text_column not in value:
-        reject = ParseError("missing_text", f"expected key {config.text_column!r}, found none")
-        return Row(number, reject, id=id_, kept=nothing)
-    text = value[config.text_column]
+    try:
+        return _to_row(value, number, config)
+    except ParseError as error:
+        return Row(number, error, id=_id_of(value, config), kept=nothing)
+
+
+def _to_row(value: dict[str, Any], number: int, config: CorpusConfig) -> Row:
+    """One object to a raw document.
+
+    Raises:
+      ParseError: its text or its gold annotations are missing or of another kind.
+    """
+    tokens = value.get(config.tokens_column) if config.tokens_column else None
+    if config.text_column not in value and tokens is None:
+        raise ParseError("missing_text", f"expected key {config.text_column!r}, found none")
+    text = value.get(config.text_column)
     if text is not None and not isinstance(text, str):
-        reject = ParseError("bad_text", f"expected a string at {config.text_column!r}, found {type(text).__name__}")
-        return Row(number, reject, id=id_, kept=nothing)
+        raise ParseError("bad_text", f"expected a string at {config.text_column!r}, found {type(text).__name__}")
     gold = None
     if config.gold_column:
         try:
-            gold = read_gold(value.get(config.gold_column), text or "")
+            text = join_tokens(tokens) if text is None and tokens is not None else text
+            gold = read_gold(value.get(config.gold_column), text or "", tokens)
         except ValueError as error:
-            reject = ParseError("bad_gold", f"expected gold spans at {config.gold_column!r}: {error}")
-            return Row(number, reject, id=id_, kept=nothing)
-    return Row(number, text, id=id_, gold=gold, kept=[_keep(value.get(name)) for name in config.keep_columns])
+            raise ParseError("bad_gold", f"expected gold annotations at {config.gold_column!r}: {error}") from error
+    kept = [_keep(value.get(name)) for name in config.keep_columns]
+    return Row(number, text, id=_id_of(value, config), gold=gold, kept=kept)
+
+
+def _id_of(value: dict[str, Any], config: CorpusConfig) -> str | None:
+    return decode_id(value.get(config.id_column or "id"))
 
 
 def _keep(value: Any) -> str | None:

@@ -19,7 +19,7 @@ from transforms.corpora.documents import (
     decode_id,
 )
 from transforms.corpora.files import open_file
-from transforms.corpora.gold import read_gold
+from transforms.corpora.gold import join_tokens, read_gold
 
 _MOST_ROWS = 1024
 
@@ -33,14 +33,15 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
     """
     with _open(file) as parquet:
         schema = parquet.schema_arrow
-    wanted = [config.text_column, config.id_column, config.gold_column, *config.keep_columns]
+    wanted = [_text_source(schema, config), config.id_column, config.gold_column, config.tokens_column]
+    wanted += config.keep_columns
     if missing := [name for name in wanted if name and schema.get_field_index(name) < 0]:
         raise ConfigError(
             f"expected columns {missing} in {file.source!r}, found {schema.names}; "
-            "set --text-column, --id-column, --gold-column or --keep-columns"
+            "set --text-column, --id-column, --gold-column, --tokens-column or --keep-columns"
         )
-    text_type = schema.field(config.text_column).type
-    if not _holds_text(text_type):
+    text_type = schema.field(_text_source(schema, config)).type
+    if not _holds_text(text_type) and _text_source(schema, config) == config.text_column:
         raise ConfigError(
             f"expected text in column {config.text_column!r} of {file.source!r}, found {text_type}; set --text-column"
         )
@@ -55,7 +56,7 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
     """
     with _open(file) as parquet:
         metadata = parquet.metadata
-        column = _leaf_index(parquet, config.text_column)
+        column = _leaf_index(parquet, _text_source(parquet.schema_arrow, config))
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         sizes = [(group.num_rows, group.column(column).total_uncompressed_size) for group in groups]
     slices = []
@@ -85,21 +86,22 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
     with _open(slice_.file) as parquet:
         schema = parquet.schema_arrow
         id_column = config.id_column or ("id" if "id" in schema.names else "")
-        names = [config.text_column, id_column, config.gold_column, *config.keep_columns]
+        text_source = _text_source(schema, config)
+        names = [text_source, id_column, config.gold_column, config.tokens_column, *config.keep_columns]
         fields = [schema.field(name) for name in config.keep_columns]
         has_gold = bool(config.gold_column)
         columns = list(dict.fromkeys(name for name in names if name))
-        batch_rows = _batch_rows(parquet, config.text_column, groups)
+        batch_rows = _batch_rows(parquet, text_source, groups)
         for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=list(groups), columns=columns):
             rows = _to_rows(batch, number, id_column, config)
             number += len(rows)
             pending += rows
             n_bytes += sum(len(row.text) for row in rows if isinstance(row.text, str | bytes))
             if n_bytes >= PART_BYTES or len(pending) >= PART_ROWS:
-                yield build_part(slice_, pending, fields, has_gold=has_gold)
+                yield build_part(slice_, pending, fields, has_gold=has_gold, has_tags=config.has_tags)
                 pending, n_bytes = [], 0
         if pending:
-            yield build_part(slice_, pending, fields, has_gold=has_gold)
+            yield build_part(slice_, pending, fields, has_gold=has_gold, has_tags=config.has_tags)
 
 
 @contextmanager
@@ -117,7 +119,16 @@ def _holds_text(type_: pa.DataType) -> bool:
 
 
 def _leaf_index(parquet: pq.ParquetFile, name: str) -> int:
-    return next(index for index in range(len(parquet.schema)) if parquet.schema.column(index).path == name)
+    paths = [parquet.schema.column(index).path for index in range(len(parquet.schema))]
+    # The leaf of a list lies below the list's own name.
+    return next(index for index, path in enumerate(paths) if path == name or path.startswith(f"{name}."))
+
+
+def _text_source(schema: pa.Schema, config: CorpusConfig) -> str:
+    """The column that texts are read from: that of the tokens, when there is none of texts."""
+    if config.tokens_column and schema.get_field_index(config.text_column) < 0:
+        return config.tokens_column
+    return config.text_column
 
 
 def _batch_rows(parquet: pq.ParquetFile, text_column: str, groups: range) -> int:
@@ -129,7 +140,9 @@ def _batch_rows(parquet: pq.ParquetFile, text_column: str, groups: range) -> int
 
 
 def _to_rows(batch: pa.RecordBatch, number: int, id_column: str, config: CorpusConfig) -> list[Row]:
-    texts = _to_texts(batch.column(config.text_column))
+    tokens = batch.column(config.tokens_column).to_pylist() if config.tokens_column else [None] * batch.num_rows
+    has_texts = config.text_column in batch.schema.names
+    texts = _to_texts(batch.column(config.text_column)) if has_texts else [None] * batch.num_rows
     ids = _to_values(batch.column(id_column)) if id_column else [None] * len(texts)
     golds = batch.column(config.gold_column).to_pylist() if config.gold_column else [None] * len(texts)
     kept = [_to_values(batch.column(name)) for name in config.keep_columns]
@@ -138,9 +151,12 @@ def _to_rows(batch: pa.RecordBatch, number: int, id_column: str, config: CorpusC
         row = Row(number + at, text, id=decode_id(id_), kept=[column[at] for column in kept])
         if config.gold_column and not isinstance(text, bytes):
             try:
-                row.gold = read_gold(gold, text or "")
+                row.text = join_tokens(tokens[at]) if text is None and tokens[at] is not None else text
+                row.gold = read_gold(gold, row.text or "", tokens[at])
             except ValueError as error:
-                row.text = ParseError("bad_gold", f"expected gold spans in column {config.gold_column!r}: {error}")
+                row.text = ParseError(
+                    "bad_gold", f"expected gold annotations in column {config.gold_column!r}: {error}"
+                )
         rows.append(row)
     return rows
 

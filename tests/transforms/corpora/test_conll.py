@@ -224,12 +224,13 @@ def test_parse_sentences_gives_words_tags_and_lines():
 def test_join_sentences_counts_code_points():
     sentences = [Sentence(("😀", "Zoë"), ("O", "B-PER")), Sentence(("Zoë",), ("B-PER",))]
     text, gold = join_sentences(sentences)
-    assert [text[span["start"] : span["end"]] for span in gold] == ["Zoë", "Zoë"]
+    assert [text[span["start"] : span["end"]] for span in gold.spans] == ["Zoë", "Zoë"]
 
 
 def test_join_sentences_finds_repeated_words_each_in_its_place():
     text, gold = join_sentences([Sentence(("a", "aa", "a"), ("O", "O", "B-X"), "aaaa")])
-    assert (text, gold) == ("aaaa", [{"start": 3, "end": 4, "label": "X"}])
+    assert (text, gold.spans) == ("aaaa", [{"start": 3, "end": 4, "label": "X"}])
+    assert [(tag["start"], tag["end"], tag["tag"]) for tag in gold.tags] == [(0, 1, "O"), (1, 3, "O"), (3, 4, "B-X")]
 
 
 @pytest.mark.parametrize("columns", ["", "a,b", "1", "1,2,3"])
