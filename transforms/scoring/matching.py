@@ -4,16 +4,73 @@
     predicted  [Ada]PER Lovelace met [Babbage]PER in [London]ORG
                 spurious, missed      found           spurious, missed
 
-A span is found when start, end and label all agree. On legal tag sequences these counts, and the scores made from them,
-equal those of seqeval in its strict mode (Nakayama, 2018) and of conlleval (Tjong Kim Sang and De Meulder, 2003).
+A span is found when start, end and label all agree. What tag sequences make of this, in seqeval's two modes, is decided
+before, when `transforms.tags.chunks` reads spans out of them.
 """
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from schemas.scores import MICRO, LabelScore
+from transforms.scoring.averages import average_labels, score_labels
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 Span = tuple[int, int, str]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpanColumns:
+    """Spans of many documents as columns.
+
+    Attributes:
+      document: (n,) index of the document.
+      first: (n,) start, in any unit that both sides share.
+      last: (n,) one past the end.
+      label: (n,) index of the label.
+    """
+
+    document: IntArray
+    first: IntArray
+    last: IntArray
+    label: IntArray
+
+    def __len__(self) -> int:
+        return len(self.document)
+
+    def joined_with(self, other: "SpanColumns") -> "SpanColumns":
+        """These spans and then the others."""
+        pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self)]
+        return SpanColumns(*(np.concatenate(pair) for pair in pairs))
+
+
+def match_spans(gold: SpanColumns, predicted: SpanColumns) -> tuple[BoolArray, BoolArray]:
+    """Which gold spans (n_gold,) are found, and which predicted ones (n_predicted,) are right.
+
+    A span that occurs twice must be predicted twice to be found twice.
+    """
+    both = gold.joined_with(predicted)
+    if not len(both):
+        return np.empty(0, dtype=bool), np.empty(0, dtype=bool)
+    is_predicted = np.arange(len(both)) >= len(gold)
+    order = np.lexsort((is_predicted, both.label, both.last, both.first, both.document))
+    columns = [getattr(both, field.name)[order] for field in dataclasses.fields(both)]
+    opens = np.ones(len(both), dtype=bool)
+    opens[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    group = np.cumsum(opens) - 1
+    sides = is_predicted[order]
+    n_gold = np.bincount(group[~sides], minlength=group[-1] + 1)
+    n_predicted = np.bincount(group[sides], minlength=group[-1] + 1)
+    # Within a group gold stands before predicted, so a position in the group tells which copy a span is.
+    place = np.arange(len(both)) - np.flatnonzero(opens)[group] - np.where(sides, n_gold[group], 0)
+    matched = np.empty(len(both), dtype=bool)
+    matched[order] = place < np.minimum(n_gold, n_predicted)[group]
+    return matched[: len(gold)], matched[len(gold) :]
 
 
 def count_matches(gold: Iterable[Span], predicted: Iterable[Span]) -> dict[str, list[int]]:
@@ -37,31 +94,24 @@ def count_matches(gold: Iterable[Span], predicted: Iterable[Span]) -> dict[str, 
     return matches
 
 
-def score_matches(matches: Mapping[str, list[int]]) -> list[LabelScore]:
+def score_matches(matches: Mapping[str, Sequence[int]]) -> list[LabelScore]:
     """[found, spurious, missed] by label in, one row per label and the micro row, last, out.
 
-    This equals seqeval's `precision_recall_fscore_support` in strict mode, with zero where it divides by zero.
+    This equals seqeval's `precision_recall_fscore_support`, with zero where it divides by zero.
 
     Args:
       matches: counts by label, as `count_matches` and a tally hold them.
 
     >>> [(row.label, row.f1, row.support) for row in score_matches({"LOC": [1, 1, 0], "PER": [2, 0, 2]})]
-    [('LOC', 0.6666666666666666, 1), ('PER', 0.6666666666666666, 4), ('micro', 0.6666666666666666, 5)]
+    [('LOC', 0.6666666666666666, 1), ('PER', 0.6666666666666666, 4), ('micro', 0.6666666666666665, 5)]
     """
-    total = [sum(column) for column in zip(*matches.values(), strict=True)] if matches else [0, 0, 0]
-    return [*(_score(label, matches[label]) for label in sorted(matches)), _score(MICRO, total)]
-
-
-def _score(label: str, counts: list[int]) -> LabelScore:
+    labels = sorted(matches)
+    counts = np.array([matches[label] for label in labels], dtype=np.int64).reshape(-1, 3).T
     found, spurious, missed = counts
-    return LabelScore(
-        label=label,
-        precision=_ratio(found, found + spurious),
-        recall=_ratio(found, found + missed),
-        f1=_ratio(2 * found, 2 * found + spurious + missed),
-        support=found + missed,
-    )
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+    scores, micro = score_labels(found, spurious, missed), average_labels(found, spurious, missed, "micro")
+    columns = (scores.precision, scores.recall, scores.f1, scores.support)
+    rows = [*zip(labels, *columns, strict=True), (MICRO, micro.precision, micro.recall, micro.f1, micro.support)]
+    return [
+        LabelScore(label=label, precision=float(p), recall=float(r), f1=float(f1), support=int(support))
+        for label, p, r, f1, support in rows
+    ]

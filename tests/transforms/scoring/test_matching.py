@@ -1,13 +1,15 @@
 """Strict matching, by hand and beside seqeval."""
 
 import random
+from collections import Counter
 
+import numpy as np
 import pytest
 from seqeval.metrics.v1 import classification_report, precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
 from schemas.scores import MICRO, LabelScore
-from transforms.scoring.matching import count_matches, score_matches
+from transforms.scoring.matching import SpanColumns, count_matches, match_spans, score_matches
 from transforms.tags.decode import decode_tags
 
 LABELS = ("PER", "LOC", "ORG")
@@ -112,3 +114,22 @@ def test_scores_equal_seqeval_strict_sequence_by_sequence():
             assert row.support == expected["support"]
         compared += 1
     assert compared > 200
+
+
+def _random_columns(rng: random.Random, n_spans: int) -> SpanColumns:
+    rows = [(rng.randrange(3), rng.randrange(3), 1 + rng.randrange(3), rng.randrange(2)) for _ in range(n_spans)]
+    return SpanColumns(*np.array(rows, dtype=np.int64).reshape(-1, 4).T)
+
+
+def test_match_spans_is_the_intersection_of_multisets():
+    rng = random.Random(3)
+    for _ in range(300):
+        gold, predicted = (_random_columns(rng, rng.randrange(12)) for _ in range(2))
+        wanted, given = (
+            [tuple(map(int, row)) for row in zip(c.document, c.first, c.last, c.label, strict=True)]
+            for c in (gold, predicted)
+        )
+        is_found, is_right = match_spans(gold, predicted)
+        both = Counter(wanted) & Counter(given)
+        assert Counter(span for span, is_one in zip(wanted, is_found, strict=True) if is_one) == both
+        assert Counter(span for span, is_one in zip(given, is_right, strict=True) if is_one) == both
