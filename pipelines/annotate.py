@@ -8,11 +8,11 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import build_beam_options, option, parse_options, parse_pairs, quiet_beam
+from pipelines.options import option, parse_options, parse_pairs, quiet_beam
+from pipelines.running import run_pipeline
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError, PipelineError, StorageError
 
@@ -39,7 +39,8 @@ class AnnotateOptions:
     format: str = option("format of the input", "auto", choices=("auto", "parquet", "jsonl", "text", "conll"))
     text_column: str = option("column or key of the text", "text")
     id_column: str = option("column or key of the id (default: id where there is one, else file#row)", "")
-    gold_column: str = option("column or key of gold spans, to score against", "")
+    gold_column: str = option("column or key of gold spans or tags, to score against", "")
+    tokens_column: str = option("column or key of the tokens that gold tags belong to", "")
     keep_columns: tuple[str, ...] = option("columns or keys to copy to the output", (), metavar="COLUMN")
     document_per_file: bool = option("a text file is one document, not one per line", default=False)
     conll_columns: str = option("token and tag columns of CoNLL files, such as 0,3", "auto", metavar="TOKEN,TAG")
@@ -49,6 +50,8 @@ class AnnotateOptions:
     aggregation: str = option("how a word's tokens become one", "first", choices=("first", "average", "max", "simple"))
     threshold: float = option("least score of an entity", 0.0)
     label_threshold: tuple[str, ...] = option("the same for one label, such as ORG=0.7", (), metavar="LABEL=SCORE")
+    thresholds: str = option("file of thresholds by label; --label-threshold wins", "", metavar="FILE")
+    calibrator: str = option("file of a calibrator that scores pass through", "", metavar="FILE")
     keep_below: bool = option("keep entities under their threshold in a second column", default=False)
     offset_unit: str = option("unit of start and end", "codepoint", choices=("codepoint", "utf8", "utf16"))
     window_tokens: int = option("most tokens in a window, within the model's limit", 512)
@@ -119,7 +122,8 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
     from schemas.slices import display_uri
     from transforms.corpora.documents import CorpusConfig
     from transforms.corpora.files import list_files
-    from transforms.models.annotator import EntityConfig, check_label_thresholds
+    from transforms.corpora.formats import cut_files
+    from transforms.models.annotator import check_labels
     from transforms.models.catalog import configure_torch
     from transforms.models.checkpoint import find_checkpoint
     from transforms.models.torch_classifier import TorchConfig, check_device
@@ -134,23 +138,18 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
         text_column=options.text_column,
         id_column=options.id_column,
         gold_column=options.gold_column,
+        tokens_column=options.tokens_column,
         keep_columns=options.keep_columns,
         document_per_file=options.document_per_file,
         conll_columns=options.conll_columns,
     )
-    entities = EntityConfig(
-        threshold=options.threshold,
-        label_thresholds=_label_thresholds(options.label_threshold),
-        keep_below=options.keep_below,
-        offset_unit=options.offset_unit,
-        max_document_bytes=options.max_document_bytes,
-    )
+    entities = _configure_entities(options)
     torch = TorchConfig(device=options.device, precision=options.precision, threads=_threads(options, beam_flags))
     windows = WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens)
     decoding = DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation)
     files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
     checkpoint = find_checkpoint(options.model, scheme=options.scheme)
-    check_label_thresholds(entities, checkpoint.tag_set.labels)
+    check_labels(entities, checkpoint.tag_set.labels)
     if _flag_value(beam_flags, "--runner", "FnApiRunner") in _LOCAL_RUNNERS:
         check_device(options.device)
     tagger = configure_torch(
@@ -164,7 +163,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
         "schema_version": SCHEMA_VERSION,
         "corpus": dataclasses.asdict(corpus),
         "tagger": tagger.describe(),
-        "entities": dataclasses.asdict(entities),
+        "entities": entities.describe(),
         "output": {"format": options.output_format, "layout": options.layout},
     }
     root = f"{options.output.rstrip('/')}/run={fingerprint(settings)}"
@@ -174,35 +173,52 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
             store,
             settings,
             files,
-            lambda new, size: _cut(new, corpus, size, is_strict=options.bad_files == "fail"),
+            lambda new, size: cut_files(new, corpus, size, is_strict=options.bad_files == "fail"),
             slice_bytes=options.slice_size,
             allow_removed=options.allow_removed_inputs,
         )
+    except FileError as error:
+        raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
     except (OSError, StorageError) as error:
         raise ConfigError(f"cannot write to --output {display_uri(options.output)!r}: {error}") from error
     return _Job(options, corpus, tagger, entities, settings, root, store, state)
 
 
-def _cut(files: Sequence["FileRef"], corpus: "CorpusConfig", slice_bytes: int, *, is_strict: bool) -> list["Slice"]:
-    """Surveys files in parallel and cuts them; an unreadable one stops the plan, or becomes a slice that says so."""
-    from schemas.slices import Slice
-    from transforms.corpora.formats import Survey, check_agreement, format_of, survey_file
+def _configure_entities(options: AnnotateOptions) -> "EntityConfig":
+    """Options to which entities are written, with the calibrator and the thresholds read from their files."""
+    from schemas.calibration import Calibrator, Thresholds
+    from transforms.models.annotator import EntityConfig
 
-    def survey(file: "FileRef") -> Survey:
-        try:
-            return survey_file(file, corpus, slice_bytes)
-        except StorageError as error:
-            raise ConfigError(str(error)) from error
-        except FileError as error:
-            if is_strict:
-                raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
-            broken = Slice(file, format_of(file, corpus), 0, 0, 0, 0, error=error.message)
-            return Survey(file, (), has_gold=False, slices=(broken,))
+    thresholds: Thresholds | None = None
+    calibrator: Calibrator | None = None
+    if options.thresholds:
+        thresholds = Thresholds.from_json(_read("--thresholds", options.thresholds), file=_show(options.thresholds))
+    if options.calibrator:
+        calibrator = Calibrator.from_json(_read("--calibrator", options.calibrator), file=_show(options.calibrator))
+    return EntityConfig(
+        threshold=options.threshold,
+        label_thresholds=_label_thresholds(options.label_threshold),
+        thresholds=thresholds,
+        calibrator=calibrator,
+        keep_below=options.keep_below,
+        offset_unit=options.offset_unit,
+        max_document_bytes=options.max_document_bytes,
+    )
 
-    with ThreadPoolExecutor(8) as pool:
-        surveys = list(pool.map(survey, files))
-    check_agreement([found for found in surveys if not any(slice_.error for slice_ in found.slices)])
-    return [slice_ for found in surveys for slice_ in found.slices]
+
+def _read(flag: str, uri: str) -> str:
+    """The text of a file that a flag names."""
+    from transforms.corpora.files import open_stream, stat_file
+
+    try:
+        with open_stream(stat_file(uri)) as stream:
+            return stream.read().decode()
+    except FileNotFoundError as error:
+        raise ConfigError(f"expected a file at {flag} {_show(uri)!r}, found none") from error
+    except Exception as error:
+        # Every file system has its own errors: no credentials, no such host, no such protocol.
+        reason = getattr(error, "strerror", None) or " ".join(map(_show, str(error).split()))
+        raise ConfigError(f"cannot read {flag} {_show(uri)!r}: {reason or type(error).__name__}") from error
 
 
 def _run_pipeline(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) -> None:
@@ -215,39 +231,36 @@ def _run_pipeline(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[st
     from transforms.plan import PlanSlices
     from transforms.read import ReadSlices
 
-    flags = (
-        [*beam_flags]
-        if any(flag.startswith("--runner") for flag in beam_flags)
-        else ["--runner=FnApiRunner", *beam_flags]
-    )
     metadata = {
         "settings": json.dumps(job.settings, sort_keys=True),
         "model": job.tagger.digest,
         "versions": json.dumps(versions(), sort_keys=True),
     }
     options = job.options
+
+    def construct(pipeline: Any) -> None:
+        parts, committed = (
+            pipeline
+            | "Plan" >> PlanSlices(tuple(pending))
+            | "Read" >> ReadSlices(job.corpus, job.root, options.bad_files == "fail")
+        )
+        done = (
+            parts
+            | "Annotate" >> AnnotateDocuments(job.tagger, job.entities, job.tagger.digest)
+            | "Commit" >> CommitSlices(job.root, options.output_format, options.layout, metadata)
+        )
+        # Receipts that meet in one place make the death of a worker an error; without a consumer it is a hang.
+        (done, committed) | "Gather slices" >> beam.Flatten() | "Count slices" >> beam.combiners.Count.Globally()
+
     try:
         with watch_commits(job.store, job.state.slices, is_shown=options.progress):
-            pipeline = beam.Pipeline(options=build_beam_options(flags))
-            parts, committed = (
-                pipeline
-                | "Plan" >> PlanSlices(tuple(pending))
-                | "Read" >> ReadSlices(job.corpus, job.root, options.bad_files == "fail")
-            )
-            done = (
-                parts
-                | "Annotate" >> AnnotateDocuments(job.tagger, job.entities, job.tagger.digest)
-                | "Commit" >> CommitSlices(job.root, options.output_format, options.layout, metadata)
-            )
-            # Receipts that meet in one place make the death of a worker an error; without a consumer it is a hang.
-            (done, committed) | "Gather slices" >> beam.Flatten() | "Count slices" >> beam.combiners.Count.Globally()
-            pipeline.run().wait_until_finish()
-    except PipelineError:
+            run_pipeline(construct, beam_flags)
+    except ConfigError:
         raise
-    except Exception as error:
+    except PipelineError as error:
         n_done = len(job.state.slices) - len(_pending(job))
         raise PipelineError(
-            f"{_reason(error)} (after {n_done} of {len(job.state.slices)} slices; the same command goes on from there)"
+            f"{error} (after {n_done} of {len(job.state.slices)} slices; the same command goes on from there)"
         ) from error
 
 
@@ -375,14 +388,6 @@ def _threads(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
     if options.threads or n_workers == "1" or not n_workers.isdigit():
         return options.threads
     return max(1, n_cores // (int(n_workers) or n_cores))
-
-
-def _reason(error: BaseException) -> str:
-    """The words of the error that stopped a pipeline, out of a runner's traceback in text."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    ours = [line for line in lines if line.startswith(("schemas.errors.", "RuntimeError: ", "OSError: "))]
-    line = (ours or lines)[-1]
-    return line.partition(" [while running")[0].removeprefix("schemas.errors.").strip()
 
 
 def _say(options: AnnotateOptions, text: str) -> None:

@@ -7,7 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from schemas.slices import Slice
 from transforms.storage.commits import COMMITS
@@ -30,6 +38,33 @@ def watch_commits(store: Store, slices: Sequence[Slice], *, is_shown: bool) -> I
         return sum(rows.get(name, 0) for name in store.list(COMMITS))
 
     thread = threading.Thread(target=show, args=(count_done, sum(rows.values()), stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+
+
+@contextlib.contextmanager
+def watch_clock(text: str, *, is_shown: bool) -> Iterator[None]:
+    """Shows that the body runs and for how long: a spinner in a terminal, else a line now and then."""
+    if not is_shown:
+        yield
+        return
+    if sys.stderr.isatty():
+        columns = (SpinnerColumn(), TextColumn(text), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            progress.add_task(text, total=None)
+            yield
+        return
+    stop, started = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not stop.wait(_LINE_S):
+            print(f"{text}, {time.monotonic() - started:,.0f} s", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
     thread.start()
     try:
         yield

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.annotations import ENTITY_TYPE, annotation_schema
+from schemas.calibration import Calibrator, Thresholds
 from schemas.dead_letters import count_letters, dead_letter
 from schemas.documents import DOCUMENT_FIELDS
 from schemas.errors import ConfigError, RecordError
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
 from transforms.models.tagger import Tagger, Tagging
+from transforms.scoring.calibration import calibrate_scores
 from transforms.scoring.matching import count_matches
 from transforms.text.offsets import OFFSET_UNITS, convert_offsets
 
@@ -29,6 +32,9 @@ class EntityConfig:
     Attributes:
       threshold: least score of an entity.
       label_thresholds: the same for single labels, as (label, threshold).
+      thresholds: the same by label, for a wanted precision; those in `label_thresholds` win. No entity is written of a
+        label that cannot reach it.
+      calibrator: what scores pass through before they are compared with thresholds and written.
       keep_below: keep the entities under their threshold in a second column, `below`.
       offset_unit: codepoint, utf8 or utf16.
       max_document_bytes: a longer text is a dead letter.
@@ -36,6 +42,8 @@ class EntityConfig:
 
     threshold: float = 0.0
     label_thresholds: tuple[tuple[str, float], ...] = ()
+    thresholds: Thresholds | None = None
+    calibrator: Calibrator | None = None
     keep_below: bool = False
     offset_unit: str = "codepoint"
     max_document_bytes: int = 64 << 20
@@ -48,6 +56,33 @@ class EntityConfig:
             raise ConfigError(f"expected --offset-unit to be one of {OFFSET_UNITS}, found {self.offset_unit!r}")
         if self.max_document_bytes < 1:
             raise ConfigError(f"expected --max-document-bytes of 1 or more, found {self.max_document_bytes}")
+        given = self.calibrator.digest if self.calibrator else ""
+        if self.thresholds and self.thresholds.calibrator != given:
+            found = self.thresholds.calibrator
+            raise ConfigError(
+                f"expected --thresholds that were chosen on scores of {_name_calibrator(given)}, found some of "
+                f"{_name_calibrator(found)}; give the --calibrator that they go with, or choose them anew"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Everything about it that changes output, by name; the calibrator by its digest."""
+        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        thresholds, calibrator = settings.pop("thresholds"), settings.pop("calibrator")
+        # Runs without the two keep the fingerprint that they had before there were any.
+        if thresholds:
+            settings["thresholds"] = dict(thresholds.labels)
+        if calibrator:
+            settings["calibrator"] = calibrator.digest
+        return settings
+
+    def threshold_of(self, label: str) -> float:
+        """The least score of an entity of a label; infinite where none is written."""
+        wanted: dict[str, float | None] = {
+            **(self.thresholds.labels if self.thresholds else {}),
+            **dict(self.label_thresholds),
+        }
+        threshold = wanted.get(label, self.threshold)
+        return math.inf if threshold is None else threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +109,15 @@ class Annotator:
       model: digest of the model, for the `model` column.
 
     Raises:
-      ConfigError: a threshold is given for a label that the tagger does not know.
+      ConfigError: a threshold or curve is given for a label that the tagger does not know.
     """
 
     def __init__(self, tagger: Tagger, config: EntityConfig, *, model: str) -> None:
         self._tagger = tagger
         self._config = config
         self._model = model
-        labels = tagger.labels
-        check_label_thresholds(config, labels)
-        wanted = dict(config.label_thresholds)
-        self._thresholds = np.array([wanted.get(label, config.threshold) for label in labels], dtype=np.float32)
+        check_labels(config, tagger.labels)
+        self._thresholds = np.array([config.threshold_of(label) for label in tagger.labels], dtype=np.float32)
 
     def annotate(self, documents: pa.Table, *, source: str) -> AnnotatedPart:
         """Documents of one file to annotations.
@@ -103,6 +136,9 @@ class Annotator:
         tagging = self._tagger.tag(["" if at in failures else text for at, text in enumerate(texts)])
         failures = {**tagging.failures, **failures}
         started = time.perf_counter()
+        if self._config.calibrator:
+            scores = calibrate_scores(self._config.calibrator, tagging.score, tagging.label, self._tagger.labels)
+            tagging = dataclasses.replace(tagging, score=scores)
         columns = _EntityColumns(texts, tagging, self._tagger.labels, self._thresholds, self._config.offset_unit)
         digests = [hashlib.sha256(raw).hexdigest() for raw in encoded]
         good = np.array([at not in failures for at in range(len(texts))], dtype=bool)
@@ -238,8 +274,8 @@ class _EntityColumns:
         ]
 
 
-def check_label_thresholds(config: EntityConfig, labels: Sequence[str]) -> None:
-    """Refuses thresholds for labels that the tagger never gives.
+def check_labels(config: EntityConfig, labels: Sequence[str]) -> None:
+    """Refuses thresholds and calibrators for labels that the tagger never gives.
 
     Raises:
       ConfigError: naming the label.
@@ -247,6 +283,17 @@ def check_label_thresholds(config: EntityConfig, labels: Sequence[str]) -> None:
     for label, _ in config.label_thresholds:
         if label not in labels:
             raise ConfigError(f"expected --label-threshold for one of {list(labels)}, found {label!r}")
+    for flag, artefact in (("--thresholds", config.thresholds), ("--calibrator", config.calibrator)):
+        for label in artefact.labels if artefact else ():
+            if label not in labels:
+                raise ConfigError(
+                    f"expected only labels of the model, {list(labels)}, in {flag}, found {label!r}; "
+                    "give the file that was made for this model"
+                )
+
+
+def _name_calibrator(digest: str) -> str:
+    return f"calibrator {digest[:16]}" if digest else "no calibrator"
 
 
 def _count_labels(label: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:

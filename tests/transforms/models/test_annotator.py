@@ -1,4 +1,5 @@
 import hashlib
+import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -6,9 +7,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.calibration import Calibrator, Isotonic, LabelCurve, Temperature, Thresholds
 from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE
 from schemas.errors import ConfigError
 from transforms.models.annotator import Annotator, EntityConfig
+
+# Every entity of the rule classifier has the score 0.92.
+_CALIBRATOR = Calibrator(
+    kind="isotonic",
+    overall=Isotonic((0.5,), (0.25,)),
+    labels={"LOC": LabelCurve(40, Isotonic((0.9, 1.0), (0.5, 0.75)))},
+    fitted_on={},
+)
 
 
 def _documents(texts, **extra):
@@ -81,6 +91,38 @@ def test_annotate_keeps_entities_under_their_threshold_on_request(annotate):
     assert (part.tally.entities, part.tally.below) == ({"LOC": 1}, {"PER": 1})
 
 
+def test_annotate_writes_calibrated_scores_and_compares_thresholds_with_them(annotate):
+    config = EntityConfig(calibrator=_CALIBRATOR, threshold=0.5, keep_below=True)
+    part = annotate(["Anna lives in Berlin"], config=config)
+    row = part.annotations.to_pylist()[0]
+    assert [(entity["text"], entity["score"]) for entity in row["entities"]] == [("Berlin", pytest.approx(0.55))]
+    assert [(entity["text"], entity["score"]) for entity in row["below"]] == [("Anna", 0.25)]
+    assert (part.tally.scores["PER"][5], part.tally.scores["LOC"][11]) == (1, 1), "histograms are of calibrated scores"
+
+
+def test_annotate_takes_thresholds_by_label_and_writes_no_label_that_has_none(annotate):
+    thresholds = Thresholds(precision=0.9, labels={"PER": None, "LOC": 0.9})
+    part = annotate(["Anna lives in Berlin"], config=EntityConfig(thresholds=thresholds, keep_below=True))
+    assert (part.tally.entities, part.tally.below) == ({"LOC": 1}, {"PER": 1})
+    part = annotate(["Anna lives in Berlin"], config=EntityConfig(thresholds=thresholds))
+    assert (part.tally.entities, part.tally.below) == ({"LOC": 1}, {})
+
+
+def test_a_threshold_for_one_label_wins_over_that_for_a_precision_and_both_over_the_general_one(annotate):
+    thresholds = Thresholds(precision=0.9, labels={"PER": None})
+    for own, entities in ((0.9, {"PER": 1}), (0.95, {})):
+        config = EntityConfig(threshold=1.0, thresholds=thresholds, label_thresholds=(("PER", own),))
+        assert annotate(["Anna lives in Berlin"], config=config).tally.entities == entities
+
+
+def test_a_score_that_is_the_threshold_as_float32_is_at_the_threshold(annotate):
+    calibrator = Calibrator(kind="isotonic", overall=Isotonic((0.5,), (0.701,)), labels={}, fitted_on={})
+    for threshold, entities in ((0.701, {"PER": 1}), (0.702, {})):
+        thresholds = Thresholds(precision=0.9, labels={"PER": threshold}, calibrator=calibrator.digest)
+        config = EntityConfig(calibrator=calibrator, thresholds=thresholds)
+        assert annotate(["Anna"], config=config).tally.entities == entities
+
+
 def test_annotate_makes_a_dead_letter_of_a_document_that_fails(annotate):
     part = annotate(["Anna", "Poison Anna", "Berlin"], poison="Poison")
     assert part.annotations.column("id").to_pylist() == ["d0", "d2"]
@@ -126,8 +168,65 @@ def test_annotator_refuses_a_threshold_for_a_label_it_never_gives(build_tagger):
         Annotator(build_tagger()[0], EntityConfig(label_thresholds=(("ORG", 0.5),)), model="m0")
 
 
-def test_annotate_takes_a_table_without_rows(annotate):
-    part = annotate([])
+@pytest.mark.parametrize(
+    ("option", "flag"),
+    [
+        ({"thresholds": Thresholds(precision=0.9, labels={"LOC": 0.5, "ORG": None})}, "--thresholds"),
+        (
+            {
+                "calibrator": Calibrator(
+                    kind="temperature", overall=Temperature(1.0), labels={"ORG": LabelCurve(3, None)}, fitted_on={}
+                )
+            },
+            "--calibrator",
+        ),
+    ],
+)
+def test_annotator_refuses_artefacts_that_know_other_labels(build_tagger, option, flag):
+    with pytest.raises(ConfigError, match=f"{flag}, found 'ORG'"):
+        Annotator(build_tagger()[0], EntityConfig(**option), model="m0")
+
+
+@pytest.mark.parametrize(
+    ("calibrator", "digest", "message"),
+    [
+        (None, "a" * 64, "scores of no calibrator, found some of calibrator aaaaaaaaaaaaaaaa;"),
+        (_CALIBRATOR, "a" * 64, f"calibrator {_CALIBRATOR.digest[:16]}, found some of calibrator aaaaaaaaaaaaaaaa;"),
+        (_CALIBRATOR, "", f"calibrator {_CALIBRATOR.digest[:16]}, found some of no calibrator;"),
+    ],
+)
+def test_entity_config_refuses_thresholds_for_other_scores(calibrator, digest, message):
+    thresholds = Thresholds(precision=0.9, labels={}, calibrator=digest)
+    with pytest.raises(ConfigError, match=message):
+        EntityConfig(calibrator=calibrator, thresholds=thresholds)
+
+
+def test_entity_config_describes_what_changes_output():
+    plain = {
+        "threshold": 0.0,
+        "label_thresholds": (),
+        "keep_below": False,
+        "offset_unit": "codepoint",
+        "max_document_bytes": 64 << 20,
+    }
+    assert EntityConfig().describe() == plain, "a run without artefacts keeps its fingerprint"
+    thresholds = Thresholds(precision=0.9, labels={"PER": 0.5, "LOC": None}, calibrator=_CALIBRATOR.digest)
+    assert EntityConfig(calibrator=_CALIBRATOR, thresholds=thresholds).describe() == {
+        **plain,
+        "calibrator": _CALIBRATOR.digest,
+        "thresholds": {"PER": 0.5, "LOC": None},
+    }
+
+
+def test_entity_config_travels_with_its_artefacts():
+    thresholds = Thresholds(precision=0.9, labels={"PER": 0.5}, calibrator=_CALIBRATOR.digest)
+    config = EntityConfig(calibrator=_CALIBRATOR, thresholds=thresholds)
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize("calibrator", [None, _CALIBRATOR])
+def test_annotate_takes_a_table_without_rows(annotate, calibrator):
+    part = annotate([], config=EntityConfig(calibrator=calibrator))
     assert part.annotations.num_rows == 0
     assert part.tally.lengths == tuple(np.zeros(24, dtype=int))
 
