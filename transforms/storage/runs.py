@@ -19,7 +19,7 @@ from schemas.manifest import Manifest, Plan, dump_json
 from schemas.receipts import Receipt
 from schemas.slices import FileRef, Slice, display_uri
 from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
-from transforms.storage.store import Store
+from transforms.storage.store import Store, open_store
 
 SUCCESS, MANIFEST = "_SUCCESS", "_MANIFEST.json"
 LEAST_SLICE_BYTES, MOST_SLICE_BYTES, WANTED_SLICES = 64 << 10, 64 << 20, 256
@@ -72,7 +72,7 @@ def plan_run(
       ConfigError: a planned file changed or is gone, or another slice size was planned.
     """
     while True:
-        plans = _read_plans(store)
+        plans = read_plans(store)
         known = {file.uri: file for plan in plans for file in plan.files}
         slices = tuple(slice_ for plan in plans for slice_ in plan.slices)
         _check_inputs(known, files, allow_removed=allow_removed)
@@ -93,6 +93,39 @@ def plan_run(
         if store.put_if_absent(_plan_name(len(plans) + 1), dump_json(plan.to_json())):
             return RunState((*known.values(), *new), (*slices, *numbered), size)
         # Another driver planned at the same moment: read what it planned and look again.
+
+
+def read_plans(store: Store) -> list[Plan]:
+    """Every plan of a run, in order; none where no run lies."""
+    plans: list[Plan] = []
+    while True:
+        try:
+            content = store.read(_plan_name(len(plans) + 1))
+        except FileNotFoundError:
+            return plans
+        plans.append(Plan.from_json(json.loads(content)))
+
+
+def find_run(root: str) -> str:
+    """The folder or URL of a run, or the one above it, in; that of the run out, or an empty string where none lies.
+
+    Raises:
+      ConfigError: several runs lie in the one above.
+    """
+    root = root.rstrip("/") or root
+    try:
+        store = open_store(root)
+    except ConfigError:
+        # Where no run can be written, none can be found.
+        return ""
+    if store.size(_plan_name(1)) is not None:
+        return root
+    runs = [name for name in store.list("") if name.startswith("run=") and store.size(f"{name}/{_plan_name(1)}")]
+    if len(runs) > 1:
+        raise ConfigError(
+            f"expected one run in {display_uri(root)!r}, found {len(runs)}: {', '.join(map(repr, runs))}; name one"
+        )
+    return f"{root}/{runs[0]}" if runs else ""
 
 
 def pending_slices(store: Store, slices: Sequence[Slice]) -> list[Slice]:
@@ -153,16 +186,6 @@ def _settle(store: Store, slice_: Slice) -> Receipt:
         if (size := store.size(file["final"])) != file["size_bytes"]:
             raise ManifestError(f"expected {file['size_bytes']} bytes in {file['final']!r}, found {size}")
     return receipt
-
-
-def _read_plans(store: Store) -> list[Plan]:
-    plans: list[Plan] = []
-    while True:
-        try:
-            content = store.read(_plan_name(len(plans) + 1))
-        except FileNotFoundError:
-            return plans
-        plans.append(Plan.from_json(json.loads(content)))
 
 
 def _plan_name(number: int) -> str:

@@ -1,0 +1,1 @@
+"""Bringing gold and predicted annotations of the same documents together."""

@@ -1,0 +1,166 @@
+"""Documents and rows of a run as the tables that are joined, and their way through a shuffle.
+
+Ids are spread over buckets by their hash; a bucket's share of a table travels as one compressed Arrow message, so that
+grouping by bucket groups by id without an object per document.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import ConfigError
+from schemas.slices import Slice
+from transforms.corpora.documents import CorpusConfig
+from transforms.corpora.formats import read_parts
+from transforms.pairing.joined import GOLD_SCHEMA, PREDICTED_SCHEMA, SCORED_TYPE
+from transforms.scoring.intervals import document_keys
+from transforms.storage.store import Store
+
+_BATCH_ROWS = 4096
+
+
+def read_gold_rows(slice_: Slice, corpus: CorpusConfig, groups: Sequence[str]) -> Iterator[pa.Table]:
+    """A slice of a gold corpus to tables of GOLD_SCHEMA.
+
+    Args:
+      slice_: the slice.
+      corpus: how documents are found in files; it keeps the columns of `groups`.
+      groups: kept columns whose values scores are broken down by.
+
+    Raises:
+      ConfigError: a document cannot be read; an evaluation leaves none out.
+    """
+    source = slice_.file.source
+    for part in read_parts(slice_, corpus):
+        for reject in part.rejects:
+            raise ConfigError(f"cannot read gold document in {source!r} row {reject['row']}: {reject['message']}")
+        documents = part.documents
+        n_rows = documents.num_rows
+        columns = {
+            "id": documents.column("id"),
+            "source": pa.repeat(source, n_rows),
+            "row": documents.column("row"),
+            "text": documents.column("text").fill_null(""),
+            "gold": documents.column("gold") if "gold" in documents.column_names else pa.nulls(n_rows),
+            "tags": documents.column("tags"),
+            "groups": _gather_groups(documents, groups),
+        }
+        yield _conform(columns, GOLD_SCHEMA)
+
+
+def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) -> Iterator[pa.Table]:
+    """An output file of a run, with a row per document, to tables of PREDICTED_SCHEMA without texts.
+
+    Args:
+      store: the run's store.
+      name: the file in it.
+      unit: unit of the run's offsets.
+      groups: kept columns whose values scores are broken down by.
+    """
+    for rows in _read_batches(store, name):
+        n_rows = rows.num_rows
+        columns = {
+            "id": rows.column("id"),
+            "digest": rows.column("digest"),
+            "unit": pa.repeat(unit, n_rows),
+            "text": pa.nulls(n_rows),
+            "entities": _scored(rows.column("entities")),
+            "below": _scored(rows.column("below")) if "below" in rows.column_names else pa.nulls(n_rows),
+            "groups": _gather_groups(rows, groups),
+        }
+        yield _conform(columns, PREDICTED_SCHEMA)
+
+
+def read_dead_rows(store: Store, name: str) -> pa.Table:
+    """A file of dead letters to a table of PREDICTED_SCHEMA; letters about whole files name no document."""
+    with store.open(name) as raw:
+        ids = pq.read_table(raw, columns=["id"]).column("id").drop_null()
+    nothing = pa.nulls(len(ids))
+    columns = {field.name: ids if field.name == "id" else nothing for field in PREDICTED_SCHEMA}
+    return _conform(columns, PREDICTED_SCHEMA)
+
+
+def attach_texts(rows: Iterable[pa.Table], slice_: Slice, corpus: CorpusConfig) -> Iterator[pa.Table]:
+    """Puts the texts that a run read beside its rows, which are in the order of its input.
+
+    Raises:
+      ConfigError: the input no longer holds a document that the run read.
+    """
+    texts = (
+        (id_, text or "")
+        for part in read_parts(slice_, corpus)
+        for id_, text in zip(*(part.documents.column(name).to_pylist() for name in ("id", "text")), strict=True)
+    )
+    for table in rows:
+        found = []
+        for id_ in table.column("id").to_pylist():
+            # What became a dead letter stands in the input and not among the rows.
+            text = next((text for other, text in texts if other == id_), None)
+            if text is None:
+                raise ConfigError(f"expected document {id_!r} in {slice_.file.source!r} as the run read it, found none")
+            found.append(text)
+        at = table.schema.get_field_index("text")
+        yield table.set_column(at, table.schema.field(at), pa.array(found, pa.large_string()))
+
+
+def spread_rows(table: pa.Table, n_buckets: int) -> Iterator[tuple[int, bytes]]:
+    """A table to its share for each bucket, as (bucket, Arrow message)."""
+    bucket = (document_keys(table.column("id").to_pylist()) % np.uint64(n_buckets)).astype(np.int64)
+    for number in np.unique(bucket).tolist():
+        share = table.filter(pa.array(bucket == number)).combine_chunks()
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+            writer.write_table(share)
+        yield number, sink.getvalue().to_pybytes()
+
+
+def gather_rows(messages: Iterable[bytes], schema: pa.Schema) -> pa.Table:
+    """The shares of one bucket to one table."""
+    tables = [pa.ipc.open_stream(message).read_all() for message in messages]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _read_batches(store: Store, name: str) -> Iterator[pa.Table]:
+    if name.endswith(".jsonl"):
+        lines = store.read(name).splitlines()
+        for begin in range(0, len(lines), _BATCH_ROWS):
+            yield pa.Table.from_pylist([json.loads(line) for line in lines[begin : begin + _BATCH_ROWS]])
+        return
+    with store.open(name) as raw:
+        for batch in pq.ParquetFile(raw).iter_batches(batch_size=_BATCH_ROWS):
+            yield pa.Table.from_batches([batch])
+
+
+def _scored(column: pa.ChunkedArray) -> pa.Array:
+    """Entities without their text."""
+    entities = column.combine_chunks()
+    if pa.types.is_null(entities.type.value_type) or pa.types.is_null(entities.type):
+        return pa.array([[]] * len(entities), SCORED_TYPE)
+    flat = entities.flatten()
+    children = [flat.field(field.name).cast(field.type) for field in SCORED_TYPE.value_type]
+    values = pa.StructArray.from_arrays(children, fields=list(SCORED_TYPE.value_type))
+    lengths = np.asarray(entities.value_lengths().fill_null(0))
+    return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()), values)
+
+
+def _gather_groups(table: pa.Table, groups: Sequence[str]) -> pa.Array:
+    columns = [table.column(name).to_pylist() for name in groups]
+    rows: list[list[Any]] = [
+        ["–" if value is None else str(value) for value in row] for row in zip(*columns, strict=True)
+    ]
+    return pa.array(rows or [[]] * table.num_rows, pa.list_(pa.string()))
+
+
+def _conform(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
+    return pa.table(
+        [
+            pa.chunked_array(column.chunks if isinstance(column, pa.ChunkedArray) else [column]).cast(field.type)
+            for field, column in ((field, columns[field.name]) for field in schema)
+        ],
+        schema=schema,
+    )
