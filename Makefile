@@ -47,6 +47,7 @@ model: $(READY) ## Make the default model again in .base/model, from the data se
 
 bench: $(READY) ## Measure spanmill beside its peers
 	$(PYTHON) -m benchmarks.annotate
+	$(PYTHON) -m benchmarks.evaluate
 
 pins: ## Remake constraints.txt with uv for every Python; pins that still fit are kept, a deleted line is chosen anew
 	cp constraints.txt constraints.new

@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import setup
 
 EXTRAS = {
-    "train": ["accelerate>=1.10", "seqeval>=1.2"],
+    "train": ["accelerate>=1.10"],
     "s3": ["s3fs>=2025.1"],
     "gcs": ["gcsfs>=2025.1"],
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
@@ -20,6 +20,7 @@ EXTRAS["dev"] = [
     "jsonschema>=4.23",
     "nervaluate==1.2.1; python_version >= '3.11'",
     "selenium>=4.27",
+    "seqeval>=1.2",
     "ruff>=0.15",
     "mypy>=1.18",
     "import-linter>=2.5",
@@ -49,7 +50,7 @@ setup(
         "pipelines",
         "assets",
     ],
-    package_data={"assets": ["model/*", "corpus/*"], "transforms.reports": ["*.html.j2"]},
+    package_data={"schemas": ["*.json"], "assets": ["model/*", "corpus/*"], "transforms.reports": ["*.html.j2"]},
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "fsspec>=2025.1",

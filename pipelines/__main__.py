@@ -9,6 +9,9 @@ from schemas.errors import ConfigError, PipelineError
 
 JOBS = {
     "annotate": "annotate a corpus with named entities",
+    "compare": "tell what changed from one run to another and which is better",
+    "evaluate": "score annotations against gold and explain the result",
+    "inspect": "show annotated documents with their entities in colour",
     "train": "fine-tune a tagger on labelled text",
 }
 

@@ -27,10 +27,18 @@ T = TypeVar("T")
 
 
 def option(
-    text: str, default: Any = dataclasses.MISSING, *, choices: Sequence[str] = (), metavar: str | None = None
+    text: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    choices: Sequence[str] = (),
+    metavar: str | None = None,
+    is_positional: bool = False,
 ) -> Any:
-    """A dataclass field with the help text, choices and placeholder of its flag; required without a default."""
-    metadata = {"help": text, "choices": tuple(choices), "metavar": metavar}
+    """A dataclass field with the help text, choices and placeholder of its flag; required without a default.
+
+    One that is positional is given by its place on the command line; it has a metavar, no default and no choices.
+    """
+    metadata = {"help": text, "choices": tuple(choices), "metavar": metavar, "is_positional": is_positional}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -40,21 +48,30 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(options: type, *, prog: str, description: str, has_beam: bool = True) -> argparse.ArgumentParser:
-    """A parser with one flag per field of a dataclass."""
+    """A parser with one argument per field of a dataclass."""
     parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE.toml", help="defaults for these options; flags override them")
     add_options(parser, options)
+    if positionals := [_spell(field) for field in dataclasses.fields(options) if field.metadata["is_positional"]]:
+        # They come first, for a flag with many values would take them along.
+        parser.usage = " ".join([prog, *positionals, "[options]"])
     if has_beam:
         parser.epilog = "Beam's own flags are accepted too, such as --runner, --project or --direct_num_workers."
     return parser
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
-    """Adds a flag per field, without defaults, so that what was given can be told from what was not."""
+    """Adds an argument per field, without defaults, so that what was given can be told from what was not."""
     hints = typing.get_type_hints(options)
     for field in dataclasses.fields(options):
-        flag, hint = "--" + field.name.replace("_", "-"), hints[field.name]
-        arguments: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": _help(field)}
+        hint = hints[field.name]
+        arguments: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
+        if field.metadata["is_positional"]:
+            action = parser.add_argument(field.name, type=hint, metavar=field.metadata["metavar"], **arguments)
+            # A file may give it; whoever merges the two finds out what is missing.
+            action.required = False
+            continue
+        arguments["dest"] = field.name
         if hint is bool:
             arguments["action"] = argparse.BooleanOptionalAction
         else:
@@ -67,7 +84,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
             if field.metadata["choices"]:
                 arguments["choices"] = field.metadata["choices"]
                 del arguments["metavar"]
-        parser.add_argument(flag, **arguments)
+        parser.add_argument(_spell(field), **arguments)
 
 
 def parse_options(
@@ -87,7 +104,7 @@ def parse_options(
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     merged = {**defaults, **values}
     missing = [
-        "--" + field.name.replace("_", "-")
+        _spell(field)
         for field in dataclasses.fields(options)  # type: ignore[arg-type]
         if field.default is dataclasses.MISSING and field.name not in merged
     ]
@@ -95,7 +112,7 @@ def parse_options(
         raise ConfigError(f"expected {' and '.join(missing)}, found none; see {prog} --help")
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         if field.default is dataclasses.MISSING and merged[field.name] in ("", ("",)):
-            raise ConfigError(f"expected a value for --{field.name.replace('_', '-')}, found none")
+            raise ConfigError(f"expected a value for {_spell(field)}, found none")
     return options(**merged), [*config_flags, *beam_flags]
 
 
@@ -139,7 +156,7 @@ def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool) -> 
         return
     if not flags[0].startswith("-"):
         raise ConfigError(f"expected a flag, found {flags[0]!r}")
-    own = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(options)]
+    own = [_spell(field) for field in dataclasses.fields(options)]
     known = beam_flag_names() if has_beam else set()
     for name in names:
         if name not in known:
@@ -205,6 +222,11 @@ def parse_pairs(values: Sequence[str], *, flag: str) -> dict[str, str]:
             raise ConfigError(f"expected {flag} KEY=VALUE, found {value!r}")
         pairs[key] = right
     return pairs
+
+
+def _spell(field: Any) -> str:
+    """An option as a person writes it."""
+    return str(field.metadata["metavar"]) if field.metadata["is_positional"] else "--" + field.name.replace("_", "-")
 
 
 def _help(field: Any) -> str:

@@ -8,7 +8,9 @@ token each, `opens` where a sentence begins; null where gold is no tags) when th
 import pyarrow as pa
 
 GOLD_TYPE = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("label", pa.string())]))
-TAGS_TYPE = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("tag", pa.string()), ("opens", pa.bool_())]))
+TAGS_TYPE = pa.list_(
+    pa.struct([("start", pa.int32()), ("end", pa.int32()), ("tag", pa.string()), ("opens", pa.bool_())])
+)
 
 DOCUMENT_FIELDS = (
     pa.field("id", pa.string()),

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from schemas.scores import MICRO, LabelScore
+from transforms.scoring.matching import score_matches
+from transforms.scoring.sequences import count_sequences
 
 
 def score_tags(gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> tuple[LabelScore, ...]:
@@ -13,21 +15,7 @@ def score_tags(gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) ->
     >>> [round(score.f1, 2) for score in score_tags([["B-PER", "O", "B-LOC"]], [["B-PER", "O", "O"]])]
     [0.0, 1.0, 0.67]
     """
-    from seqeval.metrics.v1 import precision_recall_fscore_support
-    from seqeval.scheme import IOB2
-
-    tags = {tag for sequences in (gold, found) for sequence in sequences for tag in sequence}
-    labels = sorted({tag[2:] for tag in tags if tag != "O"})
-    if not labels:
-        return (LabelScore(label=MICRO, precision=0.0, recall=0.0, f1=0.0, support=0),)
-    sequences = [list(sequence) for sequence in gold], [list(sequence) for sequence in found]
-    by_label = precision_recall_fscore_support(*sequences, average=None, scheme=IOB2, zero_division=0)
-    overall = precision_recall_fscore_support(*sequences, average="micro", scheme=IOB2, zero_division=0)
-    rows = [*zip(labels, *by_label, strict=True), (MICRO, *overall)]
-    return tuple(
-        LabelScore(label=label, precision=float(precision), recall=float(recall), f1=float(f1), support=int(support))
-        for label, precision, recall, f1, support in rows
-    )
+    return tuple(score_matches(count_sequences(gold, found, is_strict=True)))
 
 
 def micro_f1(scores: Sequence[LabelScore]) -> float:

@@ -290,16 +290,19 @@ class _Pending:
             raise FileError(
                 "bad_columns", f"expected {needed} columns in {source!r} line {self.line + at}, found {found}"
             )
-        words, *tags = (
-            [tuple(cells[position] for cells in rows) for position in positions]
-            if n_columns > 1
-            else [tuple(cells[0] for cells in rows)]
-        )
-        tags = [*tags, (), ()]
-        return Sentence(words, tags[0], self.text, self.opens_document, self.document_id, self.line, tags[1])
+        words, tags, predicted = (*_take_columns(rows, positions if n_columns > 1 else (0,)), (), ())[:3]
+        return Sentence(words, tags, self.text, self.opens_document, self.document_id, self.line, predicted)
 
     def _guess(self, *, is_numbered: bool) -> tuple[int, ...]:
         token = 1 if is_numbered else 0
         if self.has_predicted:
             return (token, -2, -1)
         return (token, 2 if is_numbered else -1)
+
+
+def _take_columns(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> list[tuple[str, ...]]:
+    lengths = set(map(len, rows))
+    if len(lengths) == 1:
+        columns = list(zip(*rows, strict=True))
+        return [columns[position] for position in positions]
+    return [tuple(cells[position] for cells in rows) for position in positions]

@@ -153,13 +153,14 @@ def _order_by_text(
     left = list(rows)
     ordered: list[Mapping[str, Any] | None] = []
     for one in golds:
-        digest = _digest(one["text"])
+        digest = digest_text(one["text"])
         at = next((at for at, row in enumerate(left) if row["digest"] == digest), None)
         ordered.append(None if at is None else left.pop(at))
     return [*ordered, *left]
 
 
-def _digest(text: str) -> str:
+def digest_text(text: str) -> str:
+    """The digest of a text, as runs write it beside its entities."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -352,8 +353,8 @@ def _in_gold_text(pair: _Pair, entities: Sequence[Mapping[str, Any]]) -> list[Sp
     assert pair.predicted is not None
     text = pair.gold["text"]
     spans = [(entity["start"], entity["end"], entity["label"]) for entity in entities]
-    if pair.predicted["digest"] == _digest(text):
-        return _to_code_points(text, spans, pair.predicted["unit"])
+    if pair.predicted["digest"] == digest_text(text):
+        return to_code_points(text, spans, pair.predicted["unit"])
     own = pair.predicted["text"]
     solid, own_solid = _solid_places(text), _solid_places(own or "")
     if own is None or "".join(text.split()) != "".join(own.split()):
@@ -363,7 +364,7 @@ def _in_gold_text(pair: _Pair, entities: Sequence[Mapping[str, Any]]) -> list[Sp
             f"{pair.gold['source']!r}{advice}"
         )
     moved = []
-    for start, end, label in _to_code_points(own, spans, pair.predicted["unit"]):
+    for start, end, label in to_code_points(own, spans, pair.predicted["unit"]):
         first, last = np.searchsorted(own_solid, [start, end])
         moved.append((int(solid[first]), int(solid[last - 1]) + 1, label))
     return moved
@@ -374,7 +375,8 @@ def _solid_places(text: str) -> IntArray:
     return np.array([at for at, char in enumerate(text) if not char.isspace()], dtype=np.int64)
 
 
-def _to_code_points(text: str, spans: Sequence[Span], unit: str) -> list[Span]:
+def to_code_points(text: str, spans: Sequence[Span], unit: str) -> list[Span]:
+    """Spans of a text, in any unit of offsets, in code points."""
     if unit == "codepoint" or text.isascii():
         return list(spans)
     places = convert_offsets(text, np.arange(len(text) + 1), unit)

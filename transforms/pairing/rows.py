@@ -49,7 +49,7 @@ def read_gold_rows(slice_: Slice, corpus: CorpusConfig, groups: Sequence[str]) -
             "tags": documents.column("tags"),
             "groups": _gather_groups(documents, groups),
         }
-        yield _conform(columns, GOLD_SCHEMA)
+        yield conform(columns, GOLD_SCHEMA)
 
 
 def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) -> Iterator[pa.Table]:
@@ -61,7 +61,7 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
       unit: unit of the run's offsets.
       groups: kept columns whose values scores are broken down by.
     """
-    for rows in _read_batches(store, name):
+    for rows in read_batches(store, name):
         n_rows = rows.num_rows
         columns = {
             "id": rows.column("id"),
@@ -72,7 +72,7 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
             "below": _scored(rows.column("below")) if "below" in rows.column_names else pa.nulls(n_rows),
             "groups": _gather_groups(rows, groups),
         }
-        yield _conform(columns, PREDICTED_SCHEMA)
+        yield conform(columns, PREDICTED_SCHEMA)
 
 
 def read_dead_rows(store: Store, name: str) -> pa.Table:
@@ -81,7 +81,7 @@ def read_dead_rows(store: Store, name: str) -> pa.Table:
         ids = pq.read_table(raw, columns=["id"]).column("id").drop_null()
     nothing = pa.nulls(len(ids))
     columns = {field.name: ids if field.name == "id" else nothing for field in PREDICTED_SCHEMA}
-    return _conform(columns, PREDICTED_SCHEMA)
+    return conform(columns, PREDICTED_SCHEMA)
 
 
 def attach_texts(rows: Iterable[pa.Table], slice_: Slice, corpus: CorpusConfig) -> Iterator[pa.Table]:
@@ -125,7 +125,8 @@ def gather_rows(messages: Iterable[bytes], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _read_batches(store: Store, name: str) -> Iterator[pa.Table]:
+def read_batches(store: Store, name: str) -> Iterator[pa.Table]:
+    """An output file of a run to tables of some thousands of its rows."""
     if name.endswith(".jsonl"):
         lines = store.read(name).splitlines()
         for begin in range(0, len(lines), _BATCH_ROWS):
@@ -156,7 +157,8 @@ def _gather_groups(table: pa.Table, groups: Sequence[str]) -> pa.Array:
     return pa.array(rows or [[]] * table.num_rows, pa.list_(pa.string()))
 
 
-def _conform(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
+def conform(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
+    """Columns by name to a table of a schema, cast to its types."""
     return pa.table(
         [
             pa.chunked_array(column.chunks if isinstance(column, pa.ChunkedArray) else [column]).cast(field.type)

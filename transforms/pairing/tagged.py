@@ -110,15 +110,14 @@ def _read_pairs(files: TaggedFiles) -> Iterator[list[_SentencePair]]:
 
 
 def _pair(gold: Sentence, predicted: Sentence | None, files: TaggedFiles) -> _SentencePair:
-    source = files.predicted.source if files.predicted else ""
     if predicted is None:
         raise ConfigError(
-            f"expected a sentence in {source!r} as in {files.gold.source!r} line {gold.line}: {_quote(gold.words)}, "
-            "found the end of the file"
+            f"expected a sentence in {_name(files.predicted)!r} as in {files.gold.source!r} line {gold.line}: "
+            f"{_quote(gold.words)}, found the end of the file"
         )
-    for sentence, name in ((gold, files.gold.source), (predicted, source)):
+    for sentence, file in ((gold, files.gold), (predicted, files.predicted)):
         if not sentence.tags:
-            raise ConfigError(f"expected tokens and tags in {name!r}, found one column in line {sentence.line}")
+            raise ConfigError(f"expected tokens and tags in {_name(file)!r}, found one column in line {sentence.line}")
     alignment = None
     if gold.words != predicted.words:
         alignment = align_tokens(gold.words, predicted.words)
@@ -127,10 +126,14 @@ def _pair(gold: Sentence, predicted: Sentence | None, files: TaggedFiles) -> _Se
             at = next(at for at, (a, b) in enumerate(pairs) if a != b)
             wanted, found = (words[at] if at < len(words) else "" for words in (gold.words, predicted.words))
             raise ConfigError(
-                f"expected token {wanted!r} in {source!r} line {predicted.line + at} as in {files.gold.source!r} "
-                f"line {gold.line + at}, found {found!r}; the sentences do not line up"
+                f"expected token {wanted!r} in {_name(files.predicted)!r} line {predicted.line + at} as in "
+                f"{files.gold.source!r} line {gold.line + at}, found {found!r}; the sentences do not line up"
             )
     return _SentencePair(gold, predicted, predicted.tags, alignment)
+
+
+def _name(file: FileRef | None) -> str:
+    return file.source if file else ""
 
 
 def _quote(words: Sequence[str]) -> str:

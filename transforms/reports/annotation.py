@@ -3,23 +3,19 @@
     tally, run --build--> report --render--> HTML, with a few documents and their entities
                                  --print---> terminal (see transforms.reports.summary)
 
-The HTML file stands alone: no script, no external resource, and a policy that forbids both. Everything that comes from
-data passes through escaping.
+See transforms.reports.pages for what every HTML file holds to.
 """
 
 import dataclasses
-import functools
-import importlib.resources
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from schemas.receipts import SCORE_BINS, STAGES, Tally
-from transforms.reports import charts
+from transforms.reports import annotation_charts, charts
 from transforms.reports.excerpts import Sample, mark_excerpts
-from transforms.reports.figures import format_duration, format_rate, format_share, format_size
+from transforms.reports.pages import render_page
 from transforms.scoring.matching import score_matches
 
 REPORT_VERSION = 1
@@ -75,7 +71,6 @@ def render_html(report: Mapping[str, Any], samples: Sequence[Sample]) -> str:
     labels = _rank_labels(report, samples)
     view = {
         "report": report,
-        "colors": charts.COLORS,
         "tones": {label: rank % len(charts.COLORS) for rank, label in enumerate(labels)},
         "charts": {name: Markup(svg) for name, svg in _draw_charts(report, labels)},
         "labels": labels,
@@ -87,9 +82,10 @@ def render_html(report: Mapping[str, Any], samples: Sequence[Sample]) -> str:
         "stages": {stage: report["stages"][stage] for stage in order_stages(report["stages"])},
         "dead_letters": rank_counts(report["dead_letters_by_error"]),
         "settings": list(_flatten(report["settings"])),
+        "versions": [("model digest", report["model"]["digest"]), *report["versions"].items()],
         "inputs": report["inputs"][:_MAX_INPUTS],
     }
-    return _template().render(view)
+    return render_page("annotation.html.j2", view)
 
 
 def _divide(part: float | None, whole: float) -> float | None:
@@ -144,16 +140,19 @@ def _rank_labels(report: Mapping[str, Any], samples: Sequence[Sample]) -> list[s
 
 def _draw_charts(report: Mapping[str, Any], labels: Sequence[str]) -> Iterator[tuple[str, str]]:
     if report["entities"]:
-        yield "labels", charts.draw_label_bars({label: report["entities_by_label"].get(label, 0) for label in labels})
+        yield (
+            "labels",
+            annotation_charts.draw_label_bars({label: report["entities_by_label"].get(label, 0) for label in labels}),
+        )
     histograms = report["score_histogram"]["by_label"]
     if any(map(any, histograms.values())):
         empty = [0] * SCORE_BINS
-        yield "scores", charts.draw_score_panels({label: histograms.get(label, empty) for label in labels})
+        yield "scores", annotation_charts.draw_score_panels({label: histograms.get(label, empty) for label in labels})
     if any(report["length_histogram"]["documents"]):
-        yield "lengths", charts.draw_length_bars(report["length_histogram"]["documents"])
+        yield "lengths", annotation_charts.draw_length_bars(report["length_histogram"]["documents"])
     shares = {stage: report["stages"][stage]["share"] for stage in order_stages(report["stages"])}
     if any(shares.values()):
-        yield "time", charts.draw_time_bar(shares)
+        yield "time", annotation_charts.draw_time_bar(shares)
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -162,21 +161,3 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "share": format_share,
-        "rate": format_rate,
-        "duration": format_duration,
-        "size": format_size,
-        "count": "{:,}".format,
-        "line": charts.printable,
-        "length_bin": charts.name_length_bin,
-    }
-    source = importlib.resources.files("transforms.reports").joinpath("annotation.html.j2")
-    return environment.from_string(source.read_text(encoding="utf-8"))

@@ -1,8 +1,13 @@
-"""Charts of the report as SVG that can stand inside an HTML page.
+"""Charts of the reports as SVG that can stand inside an HTML page.
 
 Matplotlib draws them through its object interface, which keeps no global state. What it writes is then made fit for
 inlining: no prolog, no metadata, no namespaces, no style sheet, ids that are used and unique, and two colours that are
 CSS variables, so that the page decides about light and dark. Equal counts give equal bytes.
+
+    with chart_style():
+        figure = new_figure(width, height)
+        ...                                     what annotation_charts and evaluation_charts draw
+        return to_svg(figure, name, title)
 """
 
 import io
@@ -11,7 +16,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -38,172 +43,109 @@ COLORS = (
 
 MAX_BARS = 20
 MAX_PANELS = 12
+MAX_LABEL = 28
 
-_INK = "#1b2027"
-_MUTED = "#68707b"
-_LINE = "#d9dde2"
-_VARIABLES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _LINE: "var(--line)"}
-_MAX_LABEL = 28
+INK = "#1b2027"
+MUTED = "#68707b"
+LINE = "#d9dde2"
+
+_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "spanmill",
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.parse_math": False,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
     "axes.formatter.use_mathtext": False,
-    "text.color": _INK,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _INK,
+    "text.color": INK,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
 }
 
 
 def printable(text: str) -> str:
-    r"""Any text in, one line without control characters out; they would break XML and terminals.
+    r"""Any text in, one line without control characters out.
+
+    They would break XML and terminals; those that turn the direction of writing would shuffle what stands beside them.
 
     >>> printable("a\x1b[31m b")
     'a�[31m b'
     """
-    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char for char in text)
+    return "".join(
+        "\ufffd" if char in _DIRECTIONS or unicodedata.category(char) in _CONTROLS else char for char in text
+    )
 
 
-def draw_label_bars(counts: Mapping[str, int]) -> str:
-    """Entities by label, in the order to show them, in; one horizontal bar per label out.
-
-    Only the first MAX_BARS labels are drawn.
-    """
-    shown = dict(itertools.islice(counts.items(), MAX_BARS))
-    with _settings():
-        figure = _new_figure(6.4, 0.5 + 0.34 * len(shown))
-        axes = figure.add_subplot()
-        bars = axes.barh(range(len(shown)), list(shown.values()), height=0.68, color=_cycle(len(shown)))
-        axes.set_yticks(range(len(shown)), [_shorten(label) for label in shown], parse_math=False)
-        axes.bar_label(bars, labels=[f"{count:,}" for count in shown.values()], padding=5, color=_MUTED)
-        axes.set_xlim(0, 1.16 * max(shown.values(), default=1) or 1)
-        axes.invert_yaxis()
-        axes.set_xticks([])
-        _strip(axes, keep=("left",))
-        return _to_svg(figure, "labels", "Entities by label")
+def shorten(label: str, max_characters: int = MAX_LABEL) -> str:
+    """A label in, what fits into a chart of it out."""
+    label = printable(label)
+    return label if len(label) <= max_characters else f"{label[: max_characters - 1]}…"
 
 
-def draw_score_panels(histograms: Mapping[str, Sequence[int]]) -> str:
-    """Score histograms by label, in the order to show them, in; a small panel per label out.
-
-    Only the first MAX_PANELS labels are drawn, each on its own vertical scale: the panels show shapes.
-    """
-    shown = dict(itertools.islice(histograms.items(), MAX_PANELS))
-    columns = min(4, max(1, len(shown)))
-    rows = max(1, math.ceil(len(shown) / columns))
-    with _settings():
-        figure = _new_figure(10.4, 0.3 + 1.45 * rows)
-        grid = figure.subplots(rows, columns, squeeze=False)
-        panels = [axes for line in grid for axes in line]
-        for axes, (label, histogram), color in zip(panels, shown.items(), _cycle(len(shown)), strict=False):
-            width = 1 / len(histogram)
-            axes.bar([k * width for k in range(len(histogram))], histogram, 0.86 * width, align="edge", color=color)
-            axes.set_title(_shorten(label), loc="left", fontsize=10, color=_INK, parse_math=False)
-            axes.set_xlim(0, 1)
-            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-            for tick, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
-                tick.set_horizontalalignment(side)
-            axes.set_yticks([])
-            _strip(axes, keep=("bottom",))
-        for axes in panels[len(shown) :]:
-            axes.set_axis_off()
-        return _to_svg(figure, "scores", "Histogram of scores by label")
-
-
-def draw_length_bars(lengths: Sequence[int]) -> str:
-    """Documents by power of two of their tokens, as a tally counts them, in; vertical bars out."""
-    filled = [k for k, count in enumerate(lengths) if count]
-    bins = range(filled[0], filled[-1] + 1) if filled else range(1)
-    heights = [lengths[k] for k in bins]
-    with _settings():
-        figure = _new_figure(10.4, 2.7)
-        axes = figure.add_subplot()
-        bars = axes.bar(range(len(bins)), heights, 0.8, color=COLORS[0])
-        axes.bar_label(bars, [f"{count:,}" if count else "" for count in heights], padding=3, color=_MUTED, fontsize=9)
-        names = [name_length_bin(k, is_last=k == len(lengths) - 1) for k in bins]
-        axes.set_xticks(range(len(bins)), names, fontsize=8 if len(bins) > 11 else 10)
-        axes.tick_params(labelcolor=_INK)
-        axes.set_xlim(-0.6, max(len(bins), 6) - 0.4)
-        axes.set_ylim(0, 1.12 * max(heights) or 1)
-        axes.set_xlabel("tokens in the document")
-        axes.set_yticks([])
-        _strip(axes, keep=("bottom",))
-        return _to_svg(figure, "lengths", "Histogram of document lengths in tokens")
-
-
-def draw_time_bar(shares: Mapping[str, float]) -> str:
-    """Share of time by stage in, one stacked bar out; shares of 9 % or more are written on it."""
-    with _settings():
-        figure = _new_figure(10.4, 0.62)
-        figure.set_layout_engine("none")
-        axes = figure.add_axes((0, 0, 1, 1))
-        left = 0.0
-        for (stage, share), color in zip(shares.items(), _cycle(len(shares)), strict=True):
-            axes.barh([0], [share], left=left, height=1, color=color)
-            if share >= 0.09:
-                text = f"{_shorten(stage)} {share:.1%}"
-                axes.text(left + share / 2, 0, text, ha="center", va="center", color="white", parse_math=False)
-            left += share
-        axes.set_xlim(0, left or 1)
-        axes.set_ylim(-0.5, 0.5)
-        axes.set_axis_off()
-        return _to_svg(figure, "time", "Share of time by stage")
-
-
-def name_length_bin(index: int, *, is_last: bool = False) -> str:
-    """The number of a length bin in, the range of tokens that it counts out.
-
-    >>> [name_length_bin(index) for index in (0, 1, 3, 12)], name_length_bin(12, is_last=True)
-    (['0', '1', '4–7', '2k–4k'], '≥ 2k')
-    """
-    if index < 2:
-        return str(index)
-    low, high = 2 ** (index - 1), 2**index - 1
-    if is_last:
-        return f"≥ {_short_power(low)}"
-    return f"{low}–{high}" if high < 1024 else f"{_short_power(low)}–{_short_power(high + 1)}"
-
-
-def _short_power(tokens: int) -> str:
-    if tokens < 1024:
-        return str(tokens)
-    return f"{tokens >> 10}k" if tokens < 1 << 20 else f"{tokens >> 20}M"
-
-
-def _settings() -> AbstractContextManager[None]:
+def chart_style() -> AbstractContextManager[None]:
+    """The settings under which a chart is drawn and written; those of the process stay as they are."""
     import matplotlib as mpl
 
     return mpl.rc_context(_SETTINGS)
 
 
-def _new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of a size in inches, that lays itself out."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _cycle(count: int) -> list[str]:
+def new_panels(
+    labels: Sequence[str], row_height: float, *, max_label: int = MAX_LABEL
+) -> tuple["Figure", list["Axes"]]:
+    """A figure with a small panel per label, three or four in a row, each with its label above it."""
+    rows = max(1, math.ceil(len(labels) / 4))
+    columns = max(3, math.ceil(len(labels) / rows))
+    figure = new_figure(10.4, 0.3 + row_height * rows)
+    figure.set_layout_engine("constrained", hspace=0.12, wspace=0.06)
+    panels = [axes for line in figure.subplots(rows, columns, squeeze=False) for axes in line]
+    for axes, label in zip(panels, labels, strict=False):
+        axes.set_title(shorten(label, max_label), loc="left", fontsize=10, color=INK, parse_math=False)
+    for axes in panels[len(labels) :]:
+        axes.set_axis_off()
+    return figure, panels[: len(labels)]
+
+
+def set_unit_axis(axes: "Axes") -> None:
+    """Lets the horizontal axis go from 0 to 1, with numbers that do not stick out."""
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    for tick, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
+        tick.set(horizontalalignment=side)
+
+
+def cycle_colors(count: int) -> list[str]:
+    """As many colours as there are labels, by rank."""
     return list(itertools.islice(itertools.cycle(COLORS), count))
 
 
-def _shorten(label: str) -> str:
-    label = printable(label)
-    return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…"
-
-
-def _strip(axes: "Axes", *, keep: Sequence[str]) -> None:
+def strip_spines(axes: "Axes", *, keep: Sequence[str]) -> None:
+    """Takes the frame away but for the sides to keep, and the tick marks, in place."""
     for name, spine in axes.spines.items():
         spine.set_visible(name in keep)
     axes.tick_params(length=0)
 
 
-def _to_svg(figure: "Figure", name: str, title: str) -> str:
+def to_svg(figure: "Figure", name: str, title: str) -> str:
+    """A figure in, an SVG element out.
+
+    Args:
+      figure: what to write; inside `chart_style`.
+      name: makes its ids unique in the page.
+      title: what a screen reader says of it.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The browser has the glyphs that matplotlib's own font lacks; text stays text.

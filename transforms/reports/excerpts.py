@@ -22,8 +22,10 @@ class Sample:
       source: the file that it came from.
       row: its position there, from 0.
       text: the whole text.
-      entities: predicted `start`, `end`, `label` and `score`, in code points of the text.
+      entities: predicted `start`, `end`, `label` and `score` (or None), in code points of the text; `is_below` where an
+        entity is under its threshold, and so is not predicted.
       gold: gold `start`, `end` and `label`; None for a document without gold.
+      problem: why there is no text; entities then have a `text` of their own. Empty where there is one.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Sample:
     text: str
     entities: Sequence[Mapping[str, Any]]
     gold: Sequence[Mapping[str, Any]] | None = None
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,29 +57,34 @@ class Segment:
     """A predicted entity, the text between two of them, or a gap.
 
     Attributes:
-      kind: `text`, `gap`, `found` (also when there is no gold to compare with) or `spurious`.
+      kind: `text`, `gap`, `found` (also when there is no gold to compare with), `spurious`, or `below` for an entity
+        under its threshold.
       pieces: its text, cut where missed gold entities begin and end; none for a gap.
       label: the entity's label.
-      score: the entity's score.
+      score: the entity's score; None where there is none.
     """
 
     kind: str
     pieces: tuple[Piece, ...] = ()
     label: str = ""
-    score: float = 0.0
+    score: float | None = None
 
 
-def mark_excerpts(sample: Sample) -> Iterator[Segment]:
+def mark_excerpts(sample: Sample, focus: Sequence[Mapping[str, Any]] = ()) -> Iterator[Segment]:
     """A document in, what to show of it out, in order.
 
     Of overlapping entities the outer one is shown, else the one that begins first.
+
+    Args:
+      sample: the document.
+      focus: the spans that a long document is shortened around; none for all of them, gold too.
     """
     wanted = {(span["start"], span["end"], span["label"]) for span in sample.gold or ()}
     entities = _drop_overlaps(sample.entities)
-    given = {(span["start"], span["end"], span["label"]) for span in sample.entities}
+    given = {(span["start"], span["end"], span["label"]) for span in sample.entities if not span.get("is_below")}
     missed = _drop_overlaps([{"start": s, "end": e, "label": label} for s, e, label in sorted(wanted - given)])
     last = 0
-    for start, end in _choose_excerpts(sample.text, [*entities, *missed]):
+    for start, end in _choose_excerpts(sample.text, focus or [*entities, *missed]):
         if start > last:
             yield Segment("gap")
         here = start
@@ -86,8 +94,9 @@ def mark_excerpts(sample: Sample) -> Iterator[Segment]:
                 if here < first:
                     yield Segment("text", tuple(_cut_pieces(sample.text, here, first, missed)))
                 is_found = sample.gold is None or (entity["start"], entity["end"], entity["label"]) in wanted
+                kind = "below" if entity.get("is_below") else "found" if is_found else "spurious"
                 pieces = tuple(_cut_pieces(sample.text, first, stop, missed))
-                yield Segment("found" if is_found else "spurious", pieces, entity["label"], entity["score"])
+                yield Segment(kind, pieces, entity["label"], entity["score"])
                 here = stop
         if here < end:
             yield Segment("text", tuple(_cut_pieces(sample.text, here, end, missed)))

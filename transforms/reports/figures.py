@@ -1,5 +1,7 @@
 """Numbers as people read them."""
 
+from collections.abc import Sequence
+
 
 def format_share(share: float | None) -> str:
     """A share in, a percentage out that never rounds something to nothing.
@@ -49,3 +51,23 @@ def format_size(size_bytes: int) -> str:
         return f"{size_bytes} B"
     unit, scale = next((pair for pair in (("kB", 1e3), ("MB", 1e6)) if size_bytes < 1000 * pair[1]), ("GB", 1e9))
     return f"{size_bytes / scale:,.1f} {unit}"
+
+
+def format_score(score: float | None) -> str:
+    """A score from 0 to 1 in, the same out of 100; only what is perfect is 100, only what is nothing is 0.
+
+    >>> format_score(0.8523), format_score(0.99999), format_score(1), format_score(None)
+    ('85.2', '99.9', '100.0', '–')
+    """
+    if score is None:
+        return "–"
+    return f"{min(max(100 * score, 0.1), 99.9) if 0 < score < 1 else 100 * score:.1f}"
+
+
+def format_interval(interval: Sequence[float] | None) -> str:
+    """The bounds of a score in, the same out of 100; nothing for nothing.
+
+    >>> format_interval([0.81, 0.8836]), format_interval(None)
+    ('81.0–88.4', '')
+    """
+    return "–".join(map(format_score, interval or ()))

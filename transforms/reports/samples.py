@@ -1,20 +1,33 @@
-"""Documents of a finished run with their text, for people to look at."""
+"""Documents of a run with their text, for people to look at.
+
+The output does not hold texts, so they are read from the input again:
+
+    annotated documents  ──┐
+                           ├── by row ──> samples
+    parts of the input   ──┘
+
+An input that is gone or changed costs the text and nothing else.
+"""
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
+import pyarrow as pa
 
+from schemas.errors import FileError, StorageError
 from schemas.receipts import Receipt
 from schemas.slices import Slice
 from transforms.corpora.documents import CorpusConfig
+from transforms.corpora.files import check_unchanged
 from transforms.corpora.formats import read_parts
 from transforms.reports.excerpts import Sample
-from transforms.storage.commits import DATA
+from transforms.storage.annotations import AnnotatedDocument, read_annotations
 from transforms.storage.store import Store
+from transforms.text.offsets import convert_offsets
 
 _MOST_SLICES = 6
 
@@ -43,7 +56,7 @@ def sample_documents(
 ) -> list[Sample]:
     """A few documents of a run, those with entities first, always the same for the same run and seed.
 
-    The text is read from the input again, since the output does not hold it; an input that is gone by now gives none.
+    Entities under their threshold are left out, and so are documents whose text is not available any more.
     """
     by_id = {slice_.slice_id: slice_ for slice_ in slices}
     filled = [receipt for receipt in receipts if receipt.tally.documents]
@@ -51,68 +64,92 @@ def sample_documents(
     samples: list[Sample] = []
     for position, receipt in enumerate(chosen):
         wanted = -(-(config.n_documents - len(samples)) // (len(chosen) - position))
-        rows = _choose_rows(_read_annotations(store, receipt), wanted, config.seed)
-        samples += _read_texts(by_id[receipt.slice_id], rows, corpus, config.offset_unit)
+        documents = _choose_documents(read_annotations(store, receipt), wanted, config.seed)
+        read = read_samples(by_id[receipt.slice_id], documents, corpus, config.offset_unit)
+        samples += [sample for sample in read if not sample.problem]
     return samples
+
+
+def read_samples(
+    slice_: Slice, documents: Iterable[AnnotatedDocument], corpus: CorpusConfig, unit: str
+) -> Iterator[Sample]:
+    """Annotated documents of a slice in order of row, and a sample with the text of each out.
+
+    A text that is not to be had any more leaves the sample without: it says why, and keeps the entities as they were
+    written.
+
+    Args:
+      slice_: the slice.
+      documents: its documents; the input is read no further than to the last of them.
+      corpus: how documents are found in files.
+      unit: unit of the run's offsets.
+    """
+    texts = _TextReader(slice_, corpus)
+    for document in documents:
+        found, problem = texts.read(document)
+        entities = [dict(entity) for entity in document.entities]
+        entities += [{**entity, "is_below": True} for entity in document.below]
+        text = found.get("text") or ""
+        if not problem:
+            _move_to_code_points(text, entities, unit)
+        gold = found.get("gold")
+        yield Sample(
+            document.id, document.source, document.row, text, entities, None if gold is None else tuple(gold), problem
+        )
 
 
 def _rank(seed: str, key: object) -> str:
     return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
 
 
-def _choose_rows(
-    entities: Mapping[int, list[dict[str, Any]]], wanted: int, seed: str
-) -> dict[int, list[dict[str, Any]]]:
-    order = sorted(entities, key=lambda row: (not entities[row], _rank(seed, row)))
-    return {row: entities[row] for row in order[:wanted]}
+def _choose_documents(documents: Iterable[AnnotatedDocument], wanted: int, seed: str) -> list[AnnotatedDocument]:
+    chosen = heapq.nsmallest(wanted, documents, key=lambda document: (not document.entities, _rank(seed, document.row)))
+    return [dataclasses.replace(document, below=()) for document in sorted(chosen, key=lambda document: document.row)]
 
 
-def _read_annotations(store: Store, receipt: Receipt) -> dict[int, list[dict[str, Any]]]:
-    """Entities by row of one output file, whatever its format and layout."""
-    name = next((file["final"] for file in receipt.files if file["final"].startswith(f"{DATA}/")), "")
-    if not name:
-        return {}
-    if name.endswith(".jsonl"):
-        records = [json.loads(line) for line in store.read(name).splitlines()]
-    else:
-        with store.open(name) as raw:
-            records = pq.read_table(raw).to_pylist()
-    entities: dict[int, list[dict[str, Any]]] = {}
-    for record in records:
-        found = record.get("entities", [record] if not record.get("is_below") else [])
-        entities.setdefault(record["row"], []).extend(found)
-    return entities
+class _TextReader:
+    """The rows of a slice's input that are asked for in rising order."""
+
+    def __init__(self, slice_: Slice, corpus: CorpusConfig) -> None:
+        self._slice = slice_
+        self._corpus = corpus
+        self._tables = self._read_tables()
+        self._table: pa.Table | None = None
+        self._problem = ""
+
+    def read(self, document: AnnotatedDocument) -> tuple[Mapping[str, Any], str]:
+        """The row that a document was, or nothing and the reason for it."""
+        try:
+            found = None if self._problem else self._find(document.row)
+        except (FileError, StorageError) as error:
+            self._problem, found = str(error), None
+        if self._problem:
+            return {}, self._problem
+        if found is None or hashlib.sha256((found["text"] or "").encode()).hexdigest() != document.digest:
+            return {}, f"expected the text that was annotated in {document.source!r}, found another"
+        return found, ""
+
+    def _find(self, row: int) -> Mapping[str, Any] | None:
+        while self._table is None or self._table.column("row")[-1].as_py() < row:
+            self._table = next(self._tables, None)
+            if self._table is None:
+                return None
+        at = int(np.searchsorted(self._table.column("row").to_numpy(), row))
+        found: dict[str, Any] = self._table.slice(at, 1).to_pylist()[0]
+        return found if found["row"] == row else None
+
+    def _read_tables(self) -> Iterator[pa.Table]:
+        check_unchanged(self._slice.file)
+        for part in read_parts(self._slice, self._corpus):
+            if part.documents.num_rows:
+                yield part.documents
 
 
-def _read_texts(
-    slice_: Slice, rows: Mapping[int, list[dict[str, Any]]], corpus: CorpusConfig, unit: str
-) -> list[Sample]:
-    samples: list[Sample] = []
-    if not rows or slice_.error:
-        return samples
-    for part in read_parts(slice_, corpus):
-        table = part.documents
-        for at, row in enumerate(table.column("row").to_pylist()):
-            if row in rows:
-                document = table.slice(at, 1).to_pylist()[0]
-                text = document["text"] or ""
-                entities = [_to_code_points(text, entity, unit) for entity in rows[row]]
-                samples.append(
-                    Sample(document["id"], slice_.file.source, row, text, tuple(entities), _gold(document.get("gold")))
-                )
-        if len(samples) == len(rows):
-            break
-    return samples
-
-
-def _gold(spans: list[dict[str, Any]] | None) -> tuple[dict[str, Any], ...] | None:
-    return None if spans is None else tuple(spans)
-
-
-def _to_code_points(text: str, entity: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    start, end = entity["start"], entity["end"]
-    if unit != "codepoint":
-        encoding, width = ("utf-8", 1) if unit == "utf8" else ("utf-16-le", 2)
-        raw = text.encode(encoding)
-        start, end = (len(raw[: position * width].decode(encoding)) for position in (start, end))
-    return {"start": start, "end": end, "label": entity["label"], "score": entity["score"]}
+def _move_to_code_points(text: str, entities: Sequence[dict[str, Any]], unit: str) -> None:
+    """Offsets of entities from another unit to code points of the text, in place."""
+    if unit == "codepoint" or text.isascii():
+        return
+    boundaries = convert_offsets(text, np.arange(len(text) + 1), unit)
+    for entity in entities:
+        for side in ("start", "end"):
+            entity[side] = int(np.searchsorted(boundaries, entity[side]))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from schemas.errors import ConfigError
 from transforms.scoring.calibration import ScoreHistogram, collect_scores
 from transforms.scoring.errors import count_confusions, find_errors
-from transforms.scoring.intervals import document_key, document_keys, resample
+from transforms.scoring.intervals import KeyArray, document_key, document_keys, resample
 from transforms.scoring.matching import Span, SpanColumns, match_spans
 from transforms.scoring.mentions import MentionColumns, Mentions, collect_mentions
 from transforms.scoring.overlaps import MEASURES, OUTCOMES, count_label_overlaps, count_overlaps
@@ -37,7 +37,10 @@ KEPT_SAMPLES = {"error": 50, "worst": 20}
 _KEPT_OTHERS = 100
 _CONTEXT_CHARACTERS = 90
 _MOST_GROUPS = 10_000
-_ENTITY_LENGTHS, _DOCUMENT_LENGTHS = 5, 12
+LENGTHS = ("document length in tokens", "entity length in tokens")
+_ENTITY_LENGTHS = 5
+# By the power of two that a length is at most.
+_DOCUMENT_LENGTHS = (*["0 to 16"] * 5, *(f"{2**k + 1:,} to {2 ** (k + 1):,}" for k in range(4, 11)), "over 2,048")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +86,13 @@ class Evaluation:
         return cls({}, {}, {}, Mentions.empty(n_replicates), None, {})
 
     def __add__(self, other: "Evaluation") -> "Evaluation":
-        tallies = _add(self.tallies, other.tallies)
+        tallies = add_counts(self.tallies, other.tallies)
         _check_groups(tallies)
         names = self.samples.keys() | other.samples.keys()
         scores = self.scores if other.scores is None else other.scores if self.scores is None else None
         return Evaluation(
-            counters=_add(self.counters, other.counters),
-            replicates=_add(self.replicates, other.replicates),
+            counters=add_counts(self.counters, other.counters),
+            replicates=add_counts(self.replicates, other.replicates),
             tallies=tallies,
             mentions=self.mentions + other.mentions,
             scores=self.scores + other.scores if self.scores is not None and other.scores is not None else scores,
@@ -104,8 +107,8 @@ def evaluate_block(block: PairBlock, config: EvaluationConfig) -> Evaluation:
       ConfigError: a column to break down by has too many values.
     """
     keys = document_keys(document.id for document in block.documents)
-    default = _Matches(block.default, block)
-    strict = default if block.strict is block.default else _Matches(block.strict, block)
+    default = Matches(block.default, block)
+    strict = default if block.strict is block.default else Matches(block.strict, block)
     explained = default if block.explained is block.default else strict
     differences = _Differences(block, explained)
     columns: dict[Key, IntArray] = {}
@@ -119,12 +122,13 @@ def evaluate_block(block: PairBlock, config: EvaluationConfig) -> Evaluation:
     tallies: Counter[Key] = Counter({("count", name): count for name, count in block.counts.items() if count})
     tallies[("count", "documents")] += len(block.documents)
     tallies += differences.tallies
-    tallies += _break_down(block, explained, config)
+    surfaces = _cut_surfaces(block, block.explained.gold), _cut_surfaces(block, block.explained.predicted)
+    tallies += _break_down(block, explained, surfaces, config)
     evaluation = Evaluation(
         counters={key: int(total) for key, total in zip(columns, counts.sum(axis=0), strict=True) if total},
         replicates={key: column for key, column in zip(columns, replicates.T, strict=True) if column.any()},
         tallies=dict(tallies),
-        mentions=_collect_mentions(block, keys, config.n_replicates),
+        mentions=_collect_mentions(block, surfaces, keys, config.n_replicates),
         scores=_collect_scores(block, explained),
         samples={
             name: _keep(name, list(values))
@@ -136,7 +140,7 @@ def evaluate_block(block: PairBlock, config: EvaluationConfig) -> Evaluation:
     return evaluation
 
 
-class _Matches:
+class Matches:
     """Which spans of a reading agree."""
 
     def __init__(self, reading: Reading, block: PairBlock) -> None:
@@ -170,7 +174,7 @@ class _Differences:
       worst: documents with the most errors, with their ranks.
     """
 
-    def __init__(self, block: PairBlock, matches: _Matches) -> None:
+    def __init__(self, block: PairBlock, matches: Matches) -> None:
         self._block = block
         self._reading = matches.reading
         n_documents = len(block.documents)
@@ -215,7 +219,8 @@ class _Differences:
         for label, counts in count_label_overlaps(gold, predicted).items():
             for measure in MEASURES:
                 for outcome, count in zip(OUTCOMES, counts[measure], strict=True):
-                    self.tallies["overlap", label, measure, outcome] += count
+                    if count:
+                        self.tallies["overlap", label, measure, outcome] += count
         errors = find_errors(gold, predicted)
         for (wanted, given), count in count_confusions(gold, errors).items():
             self.tallies["confusion", wanted, given] += count
@@ -280,34 +285,48 @@ def _spans_of(spans: SpanColumns, documents: IntArray, labels: Sequence[str]) ->
     ]
 
 
-def _break_down(block: PairBlock, matches: _Matches, config: EvaluationConfig) -> Counter[Key]:
-    """("by", dimension, value, outcome) to counts."""
+def _break_down(
+    block: PairBlock, matches: Matches, surfaces: tuple[Sequence[str], Sequence[str]], config: EvaluationConfig
+) -> Counter[Key]:
+    """("by", dimension, value, outcome) to counts.
+
+    Args:
+      block: the documents.
+      matches: which of their entities agree.
+      surfaces: characters of the gold entities, and of the predicted ones.
+      config: which dimensions there are.
+    """
     tallies: Counter[Key] = Counter()
-    about = [list(_document_groups(document, config)) for document in block.documents]
+    about = list(zip(*(_document_groups(document, config) for document in block.documents), strict=True))
     gold, predicted = matches.reading.gold, matches.reading.predicted
-    sides = ((gold, matches.gold_found, MISSED), (predicted, matches.predicted_right, SPURIOUS))
-    for spans, agrees, otherwise in sides:
-        rows = zip(*(column.tolist() for column in (spans.document, spans.first, spans.last, spans.label)), strict=True)
-        for (document, first, last, label), is_agreed in zip(rows, agrees.tolist(), strict=True):
-            if is_agreed and otherwise == SPURIOUS:
-                # A found entity was counted with gold.
-                continue
-            outcome = FOUND if is_agreed else otherwise
-            n_tokens = block.texts.count_tokens(document, first, last)
-            own = ("entity length in tokens", _length_group(n_tokens))
-            groups = [*about[document], own]
-            if config.seen is not None:
-                surface = block.texts.surface(document, first, last)
-                groups.append(("in the training data", _seen_group(surface, block.labels[label], config)))
-            tallies.update(("by", dimension, value, outcome) for dimension, value in groups)
+    # A found entity is counted with gold.
+    for outcome, spans, chosen, words in (
+        (FOUND, gold, matches.gold_found, surfaces[0]),
+        (MISSED, gold, ~matches.gold_found, surfaces[0]),
+        (SPURIOUS, predicted, ~matches.predicted_right, surfaces[1]),
+    ):
+        places = np.flatnonzero(chosen)
+        documents = spans.document[places]
+        per_document = np.bincount(documents, minlength=len(block.documents)).tolist()
+        for groups in about:
+            for (dimension, value), count in zip(groups, per_document, strict=True):
+                if count:
+                    tallies["by", dimension, value, outcome] += count
+        columns = (documents.tolist(), spans.first[places].tolist(), spans.last[places].tolist())
+        lengths = (_length_group(block.texts.count_tokens(*span)) for span in zip(*columns, strict=True))
+        for value, count in Counter(lengths).items():
+            tallies["by", LENGTHS[1], value, outcome] += count
+        if config.seen is not None:
+            labels = (block.labels[label] for label in spans.label[places].tolist())
+            pairs = zip((words[at] for at in places.tolist()), labels, strict=True)
+            for value, count in Counter(_seen_group(*pair, config) for pair in pairs).items():
+                tallies["by", "in the training data", value, outcome] += count
     return tallies
 
 
 def _document_groups(document: Document, config: EvaluationConfig) -> Iterator[tuple[str, str]]:
-    power = min(_DOCUMENT_LENGTHS, max(4, (max(document.n_tokens, 1) - 1).bit_length()))
-    low = 0 if power == 4 else 2 ** (power - 1) + 1
-    name = f"over {2 ** (power - 1):,}" if power == _DOCUMENT_LENGTHS else f"{low:,} to {2**power:,}"
-    yield "document length in tokens", name
+    power = max(document.n_tokens - 1, 0).bit_length()
+    yield LENGTHS[0], _DOCUMENT_LENGTHS[min(power, len(_DOCUMENT_LENGTHS) - 1)]
     if config.by_source:
         yield "source", document.source
     yield from zip(config.groups, document.groups, strict=True)
@@ -324,17 +343,23 @@ def _seen_group(surface: str, label: str, config: EvaluationConfig) -> str:
     return "seen" if label in labels else "seen with another label"
 
 
-def _collect_mentions(block: PairBlock, keys: npt.NDArray[np.uint64], n_replicates: int) -> Mentions:
+def _collect_mentions(
+    block: PairBlock, surfaces: tuple[Sequence[str], Sequence[str]], keys: KeyArray, n_replicates: int
+) -> Mentions:
     reading = block.explained
     both = reading.gold.joined_with(reading.predicted)
-    columns = (both.document.tolist(), both.first.tolist(), both.last.tolist())
-    surfaces = [block.texts.surface(*span) for span in zip(*columns, strict=True)]
     labels = [block.labels[label] for label in both.label.tolist()]
     is_gold = np.arange(len(both)) < len(reading.gold)
-    return collect_mentions(MentionColumns(surfaces, labels, is_gold, both.document), keys, n_replicates)
+    columns = MentionColumns([*surfaces[0], *surfaces[1]], labels, is_gold, both.document)
+    return collect_mentions(columns, keys, n_replicates)
 
 
-def _collect_scores(block: PairBlock, matches: _Matches) -> ScoreHistogram | None:
+def _cut_surfaces(block: PairBlock, spans: SpanColumns) -> list[str]:
+    columns = (spans.document.tolist(), spans.first.tolist(), spans.last.tolist())
+    return [block.texts.surface(*span) for span in zip(*columns, strict=True)]
+
+
+def _collect_scores(block: PairBlock, matches: Matches) -> ScoreHistogram | None:
     """Scores of entities, those under their threshold included, against whether they are right."""
     if block.scores is None:
         return None
@@ -351,7 +376,8 @@ def _keep(name: str, values: list[tuple[Any, Any]]) -> tuple[tuple[Any, Any], ..
     return tuple(heapq.nsmallest(KEPT_SAMPLES.get(name, _KEPT_OTHERS), values, key=lambda item: item[0]))
 
 
-def _add(a: Mapping[Key, Any], b: Mapping[Key, Any]) -> dict[Key, Any]:
+def add_counts(a: Mapping[Key, Any], b: Mapping[Key, Any]) -> dict[Key, Any]:
+    """The sums of two mappings of counts, or of their replicates, key by key."""
     return {key: a[key] + b[key] if key in a and key in b else a.get(key, b.get(key)) for key in a.keys() | b.keys()}
 
 

@@ -20,7 +20,7 @@ from transforms.scoring.calibration import (
     fit_calibrator,
     summarise_scores,
 )
-from transforms.scoring.evaluation import FOUND, MISSED, SPURIOUS, Evaluation, Key
+from transforms.scoring.evaluation import FOUND, LENGTHS, MISSED, SPURIOUS, Evaluation, Key
 from transforms.scoring.intervals import DISTINCT_WIDENING, interval, shifted_interval
 from transforms.scoring.overlaps import MEASURES, OUTCOMES, score_overlaps
 
@@ -260,7 +260,7 @@ def _groups(dimension: str, groups: Mapping[str, Mapping[str, int]]) -> list[dic
         found, spurious, missed = (counts.get(outcome, 0) for outcome in (FOUND, SPURIOUS, MISSED))
         scores = _prf(score_labels(np.array(found), np.array(spurious), np.array(missed)))
         rows.append({"value": value, **scores, "predicted": found + spurious})
-    if "length" in dimension:
+    if dimension in LENGTHS:
         return sorted(rows, key=lambda row: int("".join(filter(str.isdigit, row["value"].partition(" to ")[0]))))
     return sorted(rows, key=lambda row: (-row["support"], row["value"]))[:_MOST_GROUPS]
 

@@ -1,4 +1,6 @@
-"""A made-up run and documents of it, for everything that shows them."""
+"""A made-up run and documents of it, for everything that shows them, and a reader of pages."""
+
+from html.parser import HTMLParser
 
 from schemas.receipts import LENGTH_BINS, Tally
 from transforms.reports.excerpts import Sample
@@ -47,3 +49,41 @@ def make_sample(
 
 def make_span(text: str, part: str, label: str) -> dict:
     return {"start": text.index(part), "end": text.index(part) + len(part), "label": label}
+
+
+class Page(HTMLParser):
+    """Reads a page and notes whatever does not belong."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.comments: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        assert len(attrs) == len(dict(attrs)), "an attribute twice"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    def handle_comment(self, data):
+        self.comments.append(data)
+
+    def find(self, tag: str, class_: str = "") -> list[dict[str, str | None]]:
+        return [
+            attrs for name, attrs in self.tags if name == tag and class_ in [*(attrs.get("class") or "").split(), ""]
+        ]

@@ -2,53 +2,13 @@
 
 import dataclasses
 import json
-from html.parser import HTMLParser
 
 import pytest
 
 from schemas.manifest import dump_json
 from schemas.receipts import Tally, sum_tallies
-from tests.transforms.reports.conftest import HOSTILE, RUN, TALLY, VOID, make_sample
+from tests.transforms.reports.conftest import HOSTILE, RUN, TALLY, Page, make_sample
 from transforms.reports.annotation import build_report, render_html
-
-
-class _Page(HTMLParser):
-    """Reads a page and notes whatever does not belong."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.comments: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        assert len(attrs) == len(dict(attrs)), "an attribute twice"
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.texts.append(data)
-
-    def handle_comment(self, data):
-        self.comments.append(data)
-
-    def find(self, tag: str, class_: str = "") -> list[dict[str, str | None]]:
-        return [
-            attrs for name, attrs in self.tags if name == tag and class_ in [*(attrs.get("class") or "").split(), ""]
-        ]
-
 
 REPORT = build_report(TALLY, run=RUN)
 
@@ -104,7 +64,7 @@ def test_build_report_is_json():
 
 
 def test_render_html_is_balanced_and_inert():
-    page = _Page(render_html(REPORT, [make_sample("Ada in London", ("Ada", "PER"), gold=(("London", "LOC"),))]))
+    page = Page(render_html(REPORT, [make_sample("Ada in London", ("Ada", "PER"), gold=(("London", "LOC"),))]))
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "img", "iframe", "object", "embed", "form", "base"}
     assert page.comments == []
@@ -115,7 +75,7 @@ def test_render_html_is_balanced_and_inert():
 
 
 def test_render_html_carries_a_strict_policy():
-    [policy] = [attrs["content"] for attrs in _Page(render_html(REPORT, [])).find("meta") if "http-equiv" in attrs]
+    [policy] = [attrs["content"] for attrs in Page(render_html(REPORT, [])).find("meta") if "http-equiv" in attrs]
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
 
 
@@ -126,7 +86,7 @@ def test_render_html_refers_to_nothing_outside():
 
 
 def test_render_html_uses_every_id_once():
-    ids = [attrs["id"] for _, attrs in _Page(render_html(REPORT, [])).tags if "id" in attrs]
+    ids = [attrs["id"] for _, attrs in Page(render_html(REPORT, [])).tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     assert {"entities", "quality", "samples", "inputs"} <= set(ids)
 
@@ -151,7 +111,7 @@ def test_render_html_escapes_everything_from_data(hostile):
     }
     sample = make_sample(f"{hostile} and Ada", (hostile, hostile), gold=(("Ada", hostile),), id=hostile, source=hostile)
     page = render_html(build_report(tally, run=run), [sample])
-    read = _Page(page)
+    read = Page(page)
     assert "<script" not in page
     assert "<img" not in page
     assert not {tag for tag, _ in read.tags} & {"script", "img"}
@@ -161,7 +121,7 @@ def test_render_html_escapes_everything_from_data(hostile):
 
 def test_render_html_shows_thirty_samples():
     samples = [make_sample(f"Ada {k} met Babbage", ("Babbage", "PER"), id=f"doc-{k}") for k in range(30)]
-    page = _Page(render_html(REPORT, samples))
+    page = Page(render_html(REPORT, samples))
     assert len(page.find("article")) == 30
     assert len(page.find("mark", "found")) == 30
     assert {f"doc-{k}" for k in range(30)} <= set(page.texts)
@@ -179,7 +139,7 @@ def test_render_html_keeps_white_space_between_entities():
 
 
 def test_render_html_shows_label_and_score():
-    [mark] = _Page(render_html(REPORT, [make_sample("Ada", ("Ada", "PER"))])).find("mark")
+    [mark] = Page(render_html(REPORT, [make_sample("Ada", ("Ada", "PER"))])).find("mark")
     assert mark["title"] == "PER · score 0.987"
 
 
@@ -190,7 +150,7 @@ def test_render_html_shows_a_legend_only_with_gold():
 
 def test_render_html_marks_missed_and_spurious():
     sample = make_sample("Ada in London", ("Ada", "ORG"), gold=(("London", "LOC"),))
-    page = _Page(render_html(REPORT, [sample]))
+    page = Page(render_html(REPORT, [sample]))
     assert page.find("mark", "spurious")[-1]["title"] == "ORG · score 0.987 · not in gold"
     assert page.find("span", "missed")[-1]["title"] == "LOC · gold, not predicted"
 
@@ -212,7 +172,7 @@ def test_render_html_of_a_report_read_back_is_the_same():
 
 def test_render_html_of_an_empty_run():
     empty = build_report(Tally(), run=RUN | {"inputs": [], "seconds": 0.0, "settings": {}, "versions": {}})
-    page = _Page(render_html(empty, []))
+    page = Page(render_html(empty, []))
     assert "No entity was found." in page.texts
     assert page.find("svg") == []
 

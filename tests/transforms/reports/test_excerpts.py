@@ -71,3 +71,19 @@ def test_mark_excerpts_never_shows_much_more_than_its_budget(size):
     for entities in ([], spans, giant):
         sample = Sample("doc", "a", 0, text, entities)
         assert sum(len(part) for _, part in _shown(sample)) <= EXCERPT_CHARACTERS
+
+
+def test_mark_excerpts_shortens_around_what_is_in_focus():
+    text = "Ada" + " word" * 2000 + " Babbage" + " word" * 2000
+    sample = make_sample(text, ("Ada", "PER"), ("Babbage", "PER"))
+    segments = list(mark_excerpts(sample, sample.entities[1:]))
+    assert [segment.kind for segment in segments] == ["gap", "text", "found", "text", "gap"]
+    assert [piece.text for piece in segments[2].pieces] == ["Babbage"]
+
+
+def test_mark_excerpts_counts_an_entity_under_its_threshold_as_not_predicted():
+    sample = make_sample("Ada in London", ("Ada", "PER"), ("London", "ORG"), gold=(("Ada", "PER"),))
+    for entity in sample.entities:
+        entity["is_below"] = True
+    assert _shown(sample) == [("below", "Ada"), ("text", " in "), ("below", "London")]
+    assert _missed(sample) == [("Ada", "PER", True)]

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,11 +14,14 @@ from transforms.storage.commits import read_receipt
 from transforms.storage.runs import (
     choose_slice_bytes,
     complete_run,
+    find_run,
     is_complete,
     pending_slices,
     plan_run,
+    read_plans,
     reconcile,
 )
+from transforms.storage.store import open_store
 
 A, B, C = (FileRef(f"/in/{name}.jsonl", 100, "1") for name in "abc")
 
@@ -150,6 +154,46 @@ def test_plan_run_that_is_overtaken_takes_over_the_others_plan(store, cut, monke
     state = plan(store, [A, B], cut)
     assert [(slice_.number, slice_.file) for slice_ in state.slices] == [(0, A), (1, A), (2, B), (3, B)]
     assert sorted(store.walk()) == ["_plan.0002.json", "_plan.json"]
+
+
+def test_read_plans_gives_every_plan_in_order(store, cut):
+    assert read_plans(store) == []
+    plan(store, [B], cut)
+    plan(store, [A, B], cut)
+    assert [item.files for item in read_plans(store)] == [(B,), (A,)]
+
+
+@pytest.fixture(params=["posix", "memory", "s3"])
+def output(request, tmp_path, monkeypatch):
+    """An output folder on each kind of store that is named by a path or URL."""
+    name = uuid.uuid4().hex
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_endpoint"))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    return {"posix": str(tmp_path / name), "memory": f"memory://{name}", "s3": f"s3://bucket/{name}"}[request.param]
+
+
+def test_find_run_takes_a_run_or_the_folder_above_it(output, cut):
+    plan(open_store(f"{output}/run=1"), [A], cut)
+    open_store(f"{output}/run=unplanned").put("_claims/x", b"")
+    open_store(f"{output}/other").put("_plan.json", b"{}")
+    for root in (f"{output}/run=1", f"{output}/run=1/", output, f"{output}/"):
+        assert find_run(root) == f"{output}/run=1"
+
+
+def test_find_run_names_the_runs_when_there_are_several(output, cut):
+    for name in ("run=1", "run=2"):
+        plan(open_store(f"{output}/{name}"), [A], cut)
+    with pytest.raises(ConfigError, match="found 2: 'run=1', 'run=2'; name one"):
+        find_run(output)
+    assert find_run(f"{output}/run=2") == f"{output}/run=2"
+
+
+def test_find_run_finds_none_in_files_and_where_there_is_nothing(output, tmp_path):
+    (tmp_path / "a.conll").write_text("Anna B-PER\n")
+    roots = (output, str(tmp_path / "a.conll"), str(tmp_path / "*.conll"), "https://example.invalid/a.conll")
+    assert [find_run(root) for root in roots] == ["", "", "", ""]
 
 
 @pytest.mark.parametrize(

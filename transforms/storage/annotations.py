@@ -1,0 +1,163 @@
+"""What a run has written, read back: documents with their entities, in the order of its input.
+
+    receipt ──> data file ──> records of a document each, or of an entity each ──> annotated documents
+
+Formats and layouts end here: whoever reads annotations sees documents. Files are read as streams, so that memory is
+that of a batch of rows, or of a slice in the flat layout with entities under their threshold.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.annotations import ENTITY_TYPE
+from schemas.errors import StorageError
+from schemas.receipts import Receipt
+from transforms.storage.commits import DATA
+from transforms.storage.store import Store
+
+_BATCH_ROWS = 1024
+_COLUMNS = ("id", "source", "row", "digest", "entities", "below", "is_below", *(field.name for field in ENTITY_TYPE))
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedDocument:
+    """A document as a run annotated it.
+
+    Attributes:
+      id: its id.
+      source: the file that it came from.
+      row: its position there, from 0.
+      digest: SHA-256 of its text in UTF-8, hex.
+      entities: `start`, `end`, `label`, `score` and `text` of each, offsets in the unit of the run.
+      below: the same of entities under their threshold, where the run kept them.
+    """
+
+    id: str
+    source: str
+    row: int
+    digest: str
+    entities: tuple[Mapping[str, Any], ...]
+    below: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EntityFilter:
+    """Which entities, and so which documents, are looked for.
+
+    Attributes:
+      labels: labels to look for; none for all.
+      below: look for scores under this; 0 for all.
+    """
+
+    labels: frozenset[str] = frozenset()
+    below: float = 0.0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it leaves anything out."""
+        return bool(self.labels or self.below)
+
+    def matches(self, label: str, score: float | None) -> bool:
+        """Whether an entity is looked for; one without a score is not under any."""
+        is_low = score is not None and score < self.below
+        return (not self.labels or label in self.labels) and (not self.below or is_low)
+
+    def selects(self, document: AnnotatedDocument) -> bool:
+        """Whether a document has such an entity, also under its threshold; all have, when nothing is left out."""
+        entities = (*document.entities, *document.below)
+        return not self.is_active or any(self.matches(entity["label"], entity["score"]) for entity in entities)
+
+
+def read_annotations(store: Store, receipt: Receipt, ids: Collection[str] = ()) -> Iterator[AnnotatedDocument]:
+    """The documents of a committed slice, in order of row; in the flat layout those with entities only.
+
+    Args:
+      store: the run's store.
+      receipt: the slice's receipt.
+      ids: the ids that are wanted; none for all.
+
+    Raises:
+      StorageError: the slice's file is lost.
+    """
+    file = next((file for file in receipt.files if file["final"].startswith(f"{DATA}/")), None)
+    if file is None:
+        return
+    for record in (records := _read_records(store, file, ids)):
+        if "entities" not in record:
+            yield from _group_entities(itertools.chain([record], records))
+            return
+        yield _to_document(record, record["entities"], record.get("below", ()))
+
+
+def _group_entities(records: Iterable[dict[str, Any]]) -> Iterator[AnnotatedDocument]:
+    """Records of an entity each to documents.
+
+    The writer puts the entities of a part of the slice first and those under their threshold after them, so that a
+    document is whole when the next part begins.
+    """
+    pending: dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+    was_below = False
+    for record in records:
+        is_below = record.get("is_below")
+        is_next = record["row"] not in pending if is_below is None else was_below and not is_below
+        if is_next:
+            yield from _build_documents(pending)
+            pending = {}
+        pending.setdefault(record["row"], ([], []))[bool(is_below)].append(record)
+        was_below = bool(is_below)
+    yield from _build_documents(pending)
+
+
+def _build_documents(
+    pending: Mapping[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]],
+) -> Iterator[AnnotatedDocument]:
+    for _, (entities, below) in sorted(pending.items()):
+        yield _to_document((entities or below)[0], entities, below)
+
+
+def _to_document(
+    record: Mapping[str, Any], entities: Iterable[Mapping[str, Any]], below: Iterable[Mapping[str, Any]]
+) -> AnnotatedDocument:
+    kept, rest = (
+        tuple({field.name: entity[field.name] for field in ENTITY_TYPE} for entity in some)
+        for some in (entities, below)
+    )
+    return AnnotatedDocument(record["id"], record["source"], record["row"], record["digest"], kept, rest)
+
+
+def _read_records(store: Store, file: Mapping[str, Any], ids: Collection[str]) -> Iterator[dict[str, Any]]:
+    with _open_data(store, file) as raw:
+        if file["final"].endswith(".jsonl"):
+            for line in raw:
+                record = json.loads(line)
+                if not ids or record["id"] in ids:
+                    yield record
+            return
+        parquet = pq.ParquetFile(raw)
+        columns = [name for name in _COLUMNS if name in parquet.schema_arrow.names]
+        wanted = pa.array(list(ids), pa.string())
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            rows = batch.filter(pc.is_in(batch.column("id"), wanted)) if ids else batch
+            yield from rows.to_pylist()
+
+
+@contextmanager
+def _open_data(store: Store, file: Mapping[str, Any]) -> Iterator[Any]:
+    """Opens a committed file wherever it lies: it may be on its way to its final name just now."""
+    for name in (file["final"], file["attempt"], file["final"]):
+        try:
+            raw = store.open(name)
+        except FileNotFoundError:
+            continue
+        with raw:
+            yield raw
+        return
+    raise StorageError(f"lost {file['final']!r}: committed, but neither it nor {file['attempt']!r} exists")
