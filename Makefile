@@ -16,9 +16,11 @@ UNFINISHED := $(VENV)/.unfinished
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(READY) ## Annotate the sample corpus and say where the report is
+demo: $(READY) ## Annotate the sample corpus, evaluate that and say where the reports are
 	$(VENV)/bin/spanmill annotate --input assets/corpus/*.parquet --gold-column gold --output out/demo
-	@echo "Open the report: $$(ls -t out/demo/run=*/report/report.html | head -n 1)"
+	$(VENV)/bin/spanmill evaluate --gold assets/corpus/*.parquet --output out/demo-evaluation \
+		--predicted "$$(ls -td out/demo/run=* | head -n 1)"
+	@echo "Open the reports: $$(ls -t out/demo/run=*/report/report.html | head -n 1) out/demo-evaluation/report.html"
 
 test: $(READY) ## Run the tests that need minutes at most
 	$(PYTHON) -m pytest

@@ -1,23 +1,22 @@
 """`spanmill evaluate`: gold and predicted entities in, scores, errors and a report out."""
 
 import dataclasses
-import itertools
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options, parse_pairs, quiet_beam
+from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels, recognise_first
+from pipelines.options import option, parse_options, quiet_beam
 from pipelines.progress import watch_clock
-from pipelines.running import run_pipeline
+from pipelines.running import RESULTS, open_output, read_results, run_pipeline
+from pipelines.runs import CompleteRun, choose_buckets, open_complete_run
 from pipelines.signals import stopping_on_signals
-from schemas.errors import CheckpointError, ConfigError, FileError, StorageError
+from schemas.errors import ConfigError, FileError
 
 if TYPE_CHECKING:
-    from schemas.manifest import Plan
     from schemas.slices import FileRef, Slice
     from transforms.corpora.documents import CorpusConfig
-    from transforms.join import RunConfig, RunFiles
+    from transforms.join import RunConfig
     from transforms.pairing.joined import JoinConfig
     from transforms.pairing.tagged import TagConfig, TaggedFiles
     from transforms.scoring.evaluation import EvaluationConfig
@@ -25,14 +24,12 @@ if TYPE_CHECKING:
     from transforms.storage.store import Store
 
 DESCRIPTION = "Score annotations against gold and explain the result."
-RESULTS = "_results.json"
-_BUCKET_BYTES, _MOST_BUCKETS = 4 << 20, 1024
 _MOST_SOURCES = 200
-_PEEKED_SENTENCES, _PEEKED_BYTES = 20_000, 4 << 20
+_SLICE_BYTES = 4 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(GoldOptions):
     """Everything a person can ask of the job."""
 
     gold: tuple[str, ...] = option("gold files, folders, globs or URLs", metavar="GLOB")
@@ -42,21 +39,13 @@ class EvaluateOptions:
         metavar="RUN|GLOB",
     )
     output: str = option("folder or URL for the report", metavar="DIR")
-    format: str = option("format of the gold files", "auto", choices=("auto", "parquet", "jsonl", "conll"))
-    text_column: str = option("column or key of the text", "text")
-    id_column: str = option("column or key of the id (default: id where there is one, else file#row)", "")
-    gold_column: str = option("column or key of gold spans or tags", "gold")
-    tokens_column: str = option("column or key of the tokens that gold tags belong to", "")
     conll_columns: str = option("columns of the gold CoNLL files, such as 0,3; both tags if there is one file", "auto")
     predicted_columns: str = option("columns of the predicted CoNLL files", "auto")
-    scheme: str = option("tag scheme of gold", "auto", metavar="auto|BIO|IOB1|BIOES|BILOU|BMES|IO")
-    predicted_scheme: str = option("tag scheme of predicted tags, when it is another", "", metavar="SCHEME")
+    predicted_scheme: str = option("tag scheme of predicted CoNLL files", "auto", metavar="SCHEME")
     repair: str = option("how errors are explained in illegal tags", "conlleval", choices=("conlleval", "discard"))
     boundaries: str = option(
         "predicted spans as they are, or widened to gold tokens", "characters", choices=("characters", "tokens")
     )
-    map: tuple[str, ...] = option("rename labels on both sides, such as corporation=ORG", (), metavar="LABEL=LABEL")
-    ignore_labels: tuple[str, ...] = option("labels to leave out on both sides", (), metavar="LABEL")
     by: tuple[str, ...] = option("columns of gold, or kept in the run, to break scores down by", (), metavar="COLUMN")
     train: tuple[str, ...] = option("training files, to tell seen entities from unseen", (), metavar="GLOB")
     replicates: int = option("bootstrap replicates for the intervals, 0 for none", 1000)
@@ -87,9 +76,10 @@ def run(options: EvaluateOptions, beam_flags: Sequence[str]) -> int:
         job = _plan(options)
     except FileError as error:
         raise ConfigError(str(error)) from error
-    with watch_clock("scoring", is_shown=options.progress):
-        run_pipeline(job.construct, beam_flags)
-    report = _finish(job, time.monotonic() - started)
+    with open_output(options.output) as (root, store):
+        with watch_clock("scoring", is_shown=options.progress):
+            run_pipeline(lambda pipeline: job.construct(pipeline, root), beam_flags)
+        report = _finish(job, store, time.monotonic() - started)
     _show(options, report)
     return 0
 
@@ -100,7 +90,6 @@ class _Job:
 
     Attributes:
       options: what was asked.
-      store: where the report goes.
       tags: how tags are read.
       scoring: what is computed beside the scores.
       tagged: files that are read line by line; none when a run is joined with gold documents.
@@ -109,15 +98,14 @@ class _Job:
     """
 
     options: EvaluateOptions
-    store: "Store"
     tags: "TagConfig"
     scoring: "EvaluationConfig"
     tagged: tuple["TaggedFiles", ...] = ()
     joined: "_Join | None" = None
     settings: Mapping[str, Any]
 
-    def construct(self, pipeline: Any) -> None:
-        """Adds the transforms to a pipeline."""
+    def construct(self, pipeline: Any, root: str) -> None:
+        """Adds the transforms to a pipeline that leaves its results under a root."""
         import apache_beam as beam
 
         from transforms.join import JoinDocuments, ReadGold, ReadRun
@@ -130,15 +118,15 @@ class _Job:
             blocks = files | "Read" >> ReadTagged(self.tags)
         else:
             gold = pipeline | "Gold slices" >> beam.Create(join.slices, reshuffle=False)
-            rows = pipeline | "Run files" >> beam.Create(join.files, reshuffle=False)
+            rows = pipeline | "Run files" >> beam.Create(join.run.files, reshuffle=False)
             blocks = {
                 "gold": gold | "Spread gold" >> beam.Reshuffle() | ReadGold(join.corpus, join.groups, join.n_buckets),
-                "predicted": rows | "Spread run" >> beam.Reshuffle() | ReadRun(join.run, join.n_buckets),
+                "predicted": rows | "Spread run" >> beam.Reshuffle() | ReadRun(join.rows, join.n_buckets),
             } | "Join" >> JoinDocuments(join.config)
         _ = (
             blocks
             | "Score" >> ScoreDocuments(self.scoring)
-            | "Write" >> WriteResults(self.options.output, RESULTS, join.results if join else ResultsConfig())
+            | "Write" >> WriteResults(root, RESULTS, join.results if join else ResultsConfig())
         )
 
 
@@ -150,8 +138,8 @@ class _Join:
       slices: slices of the gold corpus.
       corpus: how they are read.
       groups: gold's columns to break scores down by.
-      files: what the run wrote.
-      run: how that is read.
+      run: the run.
+      rows: how its rows are read.
       config: how documents are compared.
       results: what is made of the scores that the run gave.
       n_buckets: how many buckets ids are spread over.
@@ -160,66 +148,74 @@ class _Join:
     slices: tuple["Slice", ...]
     corpus: "CorpusConfig"
     groups: tuple[str, ...]
-    files: tuple["RunFiles", ...]
-    run: "RunConfig"
+    run: CompleteRun
+    rows: "RunConfig"
     config: "JoinConfig"
     results: "ResultsConfig"
     n_buckets: int
 
 
 def _plan(options: EvaluateOptions) -> _Job:
-    from schemas.slices import display_uri
     from transforms.corpora.files import list_files
     from transforms.pairing.tagged import TagConfig
     from transforms.scoring.evaluation import EvaluationConfig
-    from transforms.storage.runs import find_run
-    from transforms.storage.store import open_store
 
     _check_ranges(options)
     gold = list_files(options.gold, flag="--gold")
-    label_map = {**parse_pairs(options.map, flag="--map"), **dict.fromkeys(options.ignore_labels, "O")}
-    try:
-        store = open_store(options.output)
-    except (OSError, StorageError) as error:
-        raise ConfigError(f"cannot write to --output {display_uri(options.output)!r}: {error}") from error
-    run_root = find_run(options.predicted[0]) if len(options.predicted) == 1 else ""
-    scheme = _find_scheme(options, gold) if options.scheme == "auto" else options.scheme
-    tags = TagConfig(
-        scheme=scheme,
-        predicted_scheme=options.predicted_scheme or scheme,
-        repair=options.repair,
-        label_map=label_map,
-    )
+    label_map = map_labels(options)
+    scheme = find_scheme(options, gold, has_predicted=not options.predicted)
+    tags = TagConfig(scheme=scheme, predicted_scheme=scheme, repair=options.repair, label_map=label_map)
     scoring = EvaluationConfig(
         n_replicates=options.replicates,
         by_source=len(gold) <= _MOST_SOURCES,
         seen=_read_seen(options, label_map) if options.train else None,
     )
+    tagged: tuple[TaggedFiles, ...] = ()
+    joined = None
+    if _is_run(options.predicted):
+        joined = _plan_join(options, gold, tags)
+        scoring = dataclasses.replace(scoring, groups=(*joined.groups, *joined.rows.groups))
+    else:
+        tagged = tuple(_plan_tagged(options, gold))
+        tags = dataclasses.replace(tags, predicted_scheme=_find_predicted_scheme(options, tagged[0], scheme))
     settings = {
         "scheme": tags.scheme,
-        "predicted scheme": tags.predicted_scheme,
+        "predicted scheme": tags.predicted_scheme if tagged else None,
         "repair": tags.repair,
-        "boundaries": options.boundaries if run_root else "tokens",
+        "boundaries": "tokens" if tagged else options.boundaries,
         "label map": label_map,
         "by": list(options.by),
         "training files": list(options.train),
     }
-    tagged: tuple[TaggedFiles, ...] = ()
-    joined = None
-    if run_root:
-        joined = _plan_join(options, gold, run_root, tags)
-        scoring = dataclasses.replace(scoring, groups=(*joined.groups, *joined.run.groups))
-    else:
-        tagged = tuple(_plan_tagged(options, gold))
-    return _Job(
-        options=options,
-        store=store,
-        tags=tags,
-        scoring=scoring,
-        tagged=tagged,
-        joined=joined,
-        settings=settings,
-    )
+    return _Job(options=options, tags=tags, scoring=scoring, tagged=tagged, joined=joined, settings=settings)
+
+
+def _is_run(predicted: Sequence[str]) -> bool:
+    from transforms.storage.runs import find_run
+
+    try:
+        return len(predicted) == 1 and bool(find_run(predicted[0]))
+    except (OSError, ValueError):
+        # What cannot be looked at is refused with its own words where files are listed.
+        return False
+
+
+def _find_predicted_scheme(options: EvaluateOptions, files: "TaggedFiles", scheme: str) -> str:
+    """The scheme of predicted tags: the one asked for, else gold's, unless both are to be found out and these differ.
+
+    A model's slips can make BIO look like IOB1 or IO, so that those are not taken from predictions alone.
+    """
+    from transforms.corpora.conll import read_documents
+    from transforms.corpora.documents import CorpusConfig
+
+    if options.predicted_scheme != "auto":
+        return options.predicted_scheme
+    if files.predicted is None or options.scheme != "auto":
+        return scheme
+    documents = read_documents(files.predicted, CorpusConfig(conll_columns=options.predicted_columns))
+    tags = (sentence.tags for document in documents for sentence in document)
+    found = recognise_first(tags, flag="--predicted")
+    return scheme if found in ("IOB1", "IO") else found
 
 
 def _plan_tagged(options: EvaluateOptions, gold: Sequence["FileRef"]) -> Iterator["TaggedFiles"]:
@@ -229,7 +225,7 @@ def _plan_tagged(options: EvaluateOptions, gold: Sequence["FileRef"]) -> Iterato
     from transforms.pairing.tagged import TaggedFiles
 
     predicted = list_files(options.predicted, flag="--predicted") if options.predicted else [None] * len(gold)
-    corpus = _corpus(options, gold)
+    corpus = configure_corpus(options, gold)
     for file in [*gold, *filter(None, predicted)]:
         found = format_of(file, corpus)
         if found != "conll":
@@ -251,116 +247,31 @@ def _plan_tagged(options: EvaluateOptions, gold: Sequence["FileRef"]) -> Iterato
         yield TaggedFiles(one, other, options.conll_columns, options.predicted_columns)
 
 
-def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], root: str, tags: "TagConfig") -> _Join:
-    from transforms.corpora.documents import CorpusConfig
+def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], tags: "TagConfig") -> _Join:
     from transforms.corpora.formats import cut_files
-    from transforms.join import RunConfig
     from transforms.pairing.joined import JoinConfig
     from transforms.scoring.results import ResultsConfig
-    from transforms.storage.runs import choose_slice_bytes, read_plans
-    from transforms.storage.store import open_store
+    from transforms.storage.runs import choose_slice_bytes
 
-    store = open_store(root)
-    plans = read_plans(store)
-    settings = plans[0].settings
-    if settings["output"]["layout"] != "document":
-        raise ConfigError(
-            f"expected a run with --layout document, found {settings['output']['layout']}, "
-            "in which documents without entities have no row"
-        )
-    run_corpus = CorpusConfig(**{**settings["corpus"], "keep_columns": tuple(settings["corpus"]["keep_columns"])})
-    run_groups = tuple(name for name in options.by if name in run_corpus.keep_columns)
-    groups = tuple(name for name in options.by if name not in run_groups)
-    corpus = _corpus(options, gold, groups)
-    slices = tuple(cut_files(gold, corpus, options.slice_size or choose_slice_bytes(gold)))
-    run = RunConfig(
-        root=root,
-        unit=settings["entities"]["offset_unit"],
-        groups=run_groups,
-        corpus=run_corpus if options.reread_inputs else None,
-    )
+    run = open_complete_run(options.predicted[0], flag="--predicted")
+    kept = tuple(name for name in options.by if name in run.corpus.keep_columns)
+    groups = tuple(name for name in options.by if name not in kept)
+    corpus = configure_corpus(options, gold, groups)
     return _Join(
-        slices=slices,
+        slices=tuple(cut_files(gold, corpus, options.slice_size or choose_slice_bytes(gold))),
         corpus=corpus,
         groups=groups,
-        files=tuple(_run_files(store, plans)),
         run=run,
+        rows=run.configure(groups=kept, rereads=options.reread_inputs),
+        config=JoinConfig(tags=tags, boundaries=options.boundaries),
         results=ResultsConfig(
             calibrator="" if options.calibrate == "none" else options.calibrate,
             precision=options.wanted_precision,
-            fitted_on={"gold": [file.source for file in gold], "model": settings["tagger"]["model"]},
-            applied=settings["entities"].get("calibrator", ""),
+            fitted_on={"gold": [file.source for file in gold], "model": run.settings["tagger"]["model"]},
+            applied=run.settings["entities"].get("calibrator", ""),
         ),
-        config=JoinConfig(tags=tags, boundaries=options.boundaries),
-        n_buckets=max(1, min(_MOST_BUCKETS, sum(file.size_bytes for file in gold) // _BUCKET_BYTES)),
+        n_buckets=choose_buckets(run.size_bytes + sum(file.size_bytes for file in gold)),
     )
-
-
-def _run_files(store: "Store", plans: Sequence["Plan"]) -> Iterator["RunFiles"]:
-    """What a complete run wrote, by slice.
-
-    Raises:
-      ConfigError: the run is not complete.
-    """
-    from transforms.join import RunFiles
-    from transforms.storage.commits import DATA, DEAD
-    from transforms.storage.runs import is_complete, reconcile
-
-    slices = [slice_ for plan in plans for slice_ in plan.slices]
-    if not is_complete(store, slices):
-        raise ConfigError("expected a complete run as --predicted, found one without _SUCCESS; run annotate again")
-    for slice_, receipt in zip(slices, reconcile(store, slices), strict=True):
-        names = [file["final"] for file in receipt.files]
-        data, dead = (next((name for name in names if name.startswith(f"{folder}/")), "") for folder in (DATA, DEAD))
-        yield RunFiles(slice_, data, dead)
-
-
-def _corpus(options: EvaluateOptions, gold: Sequence["FileRef"], groups: tuple[str, ...] = ()) -> "CorpusConfig":
-    """How the gold files are read; CoNLL files have no columns of a table."""
-    from transforms.corpora.documents import CorpusConfig
-    from transforms.corpora.formats import format_of
-
-    plain = CorpusConfig(format=options.format, conll_columns=options.conll_columns, has_tags=True)
-    if all(format_of(file, plain) == "conll" for file in gold):
-        if groups:
-            raise ConfigError(f"expected --by with columns that the run kept, as gold is CoNLL, found {list(groups)}")
-        return plain
-    return dataclasses.replace(
-        plain,
-        text_column=options.text_column,
-        id_column=options.id_column,
-        gold_column=options.gold_column,
-        tokens_column=options.tokens_column,
-        keep_columns=groups,
-    )
-
-
-def _find_scheme(options: EvaluateOptions, gold: Sequence["FileRef"]) -> str:
-    """The scheme of the first gold tags; BIO when gold is spans."""
-    from transforms.tags.schemes import recognise_scheme
-
-    tags: set[str] = set()
-    try:
-        for sentence in itertools.islice(_first_tags(options, gold[0]), _PEEKED_SENTENCES):
-            tags.update(sentence)
-        return recognise_scheme(sorted(tags)) if tags - {"O"} else "BIO"
-    except CheckpointError as error:
-        raise ConfigError(f"cannot tell the tag scheme of --gold, set --scheme: {error}") from error
-
-
-def _first_tags(options: EvaluateOptions, file: "FileRef") -> Iterator[Sequence[str]]:
-    """Tags of the first sentences or documents of a gold file, until it ends."""
-    from transforms.corpora.conll import read_documents
-    from transforms.corpora.formats import cut_files, format_of, read_parts
-
-    corpus = _corpus(options, [file])
-    if format_of(file, corpus) == "conll":
-        for document in read_documents(file, corpus, has_predicted=not options.predicted):
-            yield from (sentence.tags for sentence in document)
-        return
-    for slice_ in cut_files([file], corpus, _PEEKED_BYTES)[:1]:
-        for part in read_parts(slice_, corpus):
-            yield from ([tag["tag"] for tag in tags or ()] for tags in part.documents.column("tags").to_pylist())
 
 
 def _read_seen(options: EvaluateOptions, label_map: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
@@ -369,9 +280,10 @@ def _read_seen(options: EvaluateOptions, label_map: Mapping[str, str]) -> Mappin
     from transforms.corpora.formats import cut_files, read_parts
 
     files = list_files(options.train, flag="--train")
-    corpus = dataclasses.replace(_corpus(dataclasses.replace(options, conll_columns="auto"), files), has_tags=False)
+    corpus = configure_corpus(dataclasses.replace(options, conll_columns="auto"), files)
+    corpus = dataclasses.replace(corpus, has_tags=False)
     seen: dict[str, set[str]] = {}
-    for slice_ in cut_files(files, corpus, _PEEKED_BYTES):
+    for slice_ in cut_files(files, corpus, _SLICE_BYTES):
         for part in read_parts(slice_, corpus):
             columns = (part.documents.column(name).to_pylist() for name in ("text", "gold"))
             for text, spans in zip(*columns, strict=True):
@@ -381,7 +293,7 @@ def _read_seen(options: EvaluateOptions, label_map: Mapping[str, str]) -> Mappin
     return {surface: frozenset(labels) for surface, labels in seen.items()}
 
 
-def _finish(job: _Job, seconds: float) -> dict[str, Any]:
+def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     """Completes the results that the pipeline left, writes the report and returns it."""
     from pipelines.annotate import versions
     from schemas.manifest import dump_json
@@ -389,7 +301,8 @@ def _finish(job: _Job, seconds: float) -> dict[str, Any]:
     from transforms.reports.evaluation import render_evaluation
     from transforms.reports.markdown import render_markdown
 
-    results = json.loads(job.store.read(RESULTS))
+    results = read_results(store)
+    _check_documents(results["report"])
     options = job.options
     predicted = options.predicted or options.gold
     report = {
@@ -400,14 +313,25 @@ def _finish(job: _Job, seconds: float) -> dict[str, Any]:
         "versions": versions(),
         "seconds": seconds,
     }
-    job.store.put("report.json", dump_json(report))
-    job.store.put("report.html", render_evaluation(report).encode())
-    job.store.put("report.md", render_markdown(report).encode())
+    store.put("report.json", dump_json(report))
+    store.put("report.html", render_evaluation(report).encode())
+    store.put("report.md", render_markdown(report).encode())
     for name in ("calibrator", "thresholds"):
         if results[name]:
-            job.store.put(f"{name}.json", results[name].encode())
-    job.store.delete(RESULTS)
+            store.put(f"{name}.json", results[name].encode())
     return report
+
+
+def _check_documents(report: Mapping[str, Any]) -> None:
+    """Refuses to call an evaluation what compared nothing."""
+    counts, listed = report["counts"], report["listed"]
+    if not counts["documents"]:
+        raise ConfigError("expected labelled documents in --gold, found none")
+    if counts["unmatched_gold"] == counts["documents"] and counts["unmatched_predicted"]:
+        raise ConfigError(
+            f"expected documents of the run in --gold, found none: gold has {listed['unmatched_gold'][0]!r}, "
+            f"the run {listed['unmatched_predicted'][0]!r}; set --id-column"
+        )
 
 
 def _show(options: EvaluateOptions, report: Mapping[str, Any]) -> None:

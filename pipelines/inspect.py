@@ -5,21 +5,20 @@ import difflib
 import importlib.metadata
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.options import option, parse_options
+from pipelines.runs import Run, open_run
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     from schemas.receipts import Receipt
     from schemas.slices import Slice
-    from transforms.corpora.documents import CorpusConfig
     from transforms.reports.excerpts import Sample
     from transforms.storage.annotations import AnnotatedDocument, EntityFilter
-    from transforms.storage.store import Store
 
 DESCRIPTION = "Show annotated documents of a run, finished or not, with their entities in colour."
 _MOST_COMPARED = 100_000
@@ -53,25 +52,15 @@ def main(arguments: Sequence[str]) -> int:
         return run(options)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Run:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _OpenRun(Run):
     """A run that is looked at.
 
     Attributes:
-      root: where it lies.
-      store: its store.
-      slices: all of its slices, in order.
-      committed: ids of those that are committed.
-      corpus: how its input is read.
-      settings: everything that shaped its output.
+      committed: ids of the slices that are committed.
     """
 
-    root: str
-    store: "Store"
-    slices: tuple["Slice", ...]
     committed: frozenset[str]
-    corpus: "CorpusConfig"
-    settings: Mapping[str, Any]
 
     @property
     def progress(self) -> str:
@@ -87,11 +76,6 @@ class _Run:
 
         labels = (split_tag(tag)[1] for tag in self.settings["tagger"].get("tags", ()))
         return [label for label in dict.fromkeys(labels) if label]
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether documents without entities have no row."""
-        return bool(self.settings["output"]["layout"] == "flat")
 
     def read_receipts(self) -> Iterator[tuple["Slice", "Receipt"]]:
         """The slices that are committed, each with what it left behind."""
@@ -132,33 +116,14 @@ def run(options: InspectOptions) -> int:
     return 0
 
 
-def _open_run(name: str) -> _Run:
-    from schemas.slices import display_uri
-    from transforms.corpora.documents import CorpusConfig
+def _open_run(name: str) -> _OpenRun:
     from transforms.storage.commits import COMMITS
-    from transforms.storage.runs import find_run, read_plans
-    from transforms.storage.store import open_store
 
-    try:
-        if not (root := find_run(name)):
-            raise ConfigError(f"expected a run of spanmill annotate at {display_uri(name)!r}, found none")  # noqa: TRY301
-        store = open_store(root)
-        plans, committed = read_plans(store), frozenset(store.list(COMMITS))
-    except ConfigError:
-        raise
-    except Exception as error:
-        # Every client has its own errors: no credentials, no such host, no such protocol.
-        reason = " ".join(display_uri(word) for word in str(error).split())
-        raise ConfigError(f"cannot read run {display_uri(name)!r}: {reason}") from error
-    settings = plans[0].settings
-    corpus: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in settings["corpus"].items()
-    }
-    slices = tuple(slice_ for plan in plans for slice_ in plan.slices)
-    return _Run(root, store, slices, committed, CorpusConfig(**corpus), settings)
+    run = open_run(name, flag="RUN")
+    return _OpenRun(**vars(run), committed=frozenset(run.store.list(COMMITS)))
 
 
-def _choose_sources(opened: _Run, names: Sequence[str]) -> _Run:
+def _choose_sources(opened: _OpenRun, names: Sequence[str]) -> _OpenRun:
     """The run with the slices of some input files only, which may be named by the last parts of their paths."""
     if not names:
         return opened
@@ -174,7 +139,7 @@ def _choose_sources(opened: _Run, names: Sequence[str]) -> _Run:
     return dataclasses.replace(opened, slices=tuple(s for s in opened.slices if s.file.source in chosen))
 
 
-def _read_samples(opened: _Run, wanted: "EntityFilter", missing: set[str]) -> Iterator["Sample"]:
+def _read_samples(opened: _OpenRun, wanted: "EntityFilter", missing: set[str]) -> Iterator["Sample"]:
     """The documents to show, in the run's order; ids that are found leave `missing`, and the last one ends it."""
     from transforms.reports.samples import read_samples
     from transforms.storage.annotations import read_annotations
@@ -184,7 +149,7 @@ def _read_samples(opened: _Run, wanted: "EntityFilter", missing: set[str]) -> It
         documents = read_annotations(opened.store, receipt, ids)
         if ids:
             documents = _take_missing(documents, missing)
-        unit = opened.settings["entities"]["offset_unit"]
+        unit = opened.unit
         yield from read_samples(slice_, filter(wanted.selects, documents), opened.corpus, unit)
         if ids and not missing:
             return
@@ -198,7 +163,7 @@ def _take_missing(documents: Iterable["AnnotatedDocument"], missing: set[str]) -
             return
 
 
-def _print(opened: _Run, samples: Iterable["Sample"], wanted: "EntityFilter") -> int:
+def _print(opened: _OpenRun, samples: Iterable["Sample"], wanted: "EntityFilter") -> int:
     from rich.console import Console
 
     from transforms.reports.terminal import Tones, print_sample
@@ -211,7 +176,7 @@ def _print(opened: _Run, samples: Iterable["Sample"], wanted: "EntityFilter") ->
     return n_shown
 
 
-def _write_page(opened: _Run, samples: Iterable["Sample"], wanted: "EntityFilter", name: str) -> int:
+def _write_page(opened: _OpenRun, samples: Iterable["Sample"], wanted: "EntityFilter", name: str) -> int:
     from schemas.slices import display_uri
     from transforms.reports.inspection import render_inspection, shorten
     from transforms.reports.terminal import Tones
@@ -231,7 +196,7 @@ def _write_page(opened: _Run, samples: Iterable["Sample"], wanted: "EntityFilter
     return len(excerpts)
 
 
-def _describe_missing(opened: _Run, missing: Sequence[str]) -> str:
+def _describe_missing(opened: _OpenRun, missing: Sequence[str]) -> str:
     from schemas.receipts import sum_tallies
     from transforms.storage.annotations import read_annotations
 
@@ -258,7 +223,7 @@ def _find_nearest(name: str, ids: Iterable[str]) -> str:
     return nearest
 
 
-def _conclude(opened: _Run, wanted: "EntityFilter", options: InspectOptions, n_shown: int) -> None:
+def _conclude(opened: _OpenRun, wanted: "EntityFilter", options: InspectOptions, n_shown: int) -> None:
     if not n_shown:
         _say("no documents with such entities" if wanted.is_active else "no documents")
     elif n_shown == options.limit and not options.id:

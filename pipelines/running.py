@@ -1,10 +1,19 @@
 """Running a Beam pipeline from a job: a local runner unless another is named, and errors in one line."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipelines.options import build_beam_options, quiet_beam
 from schemas.errors import ConfigError, PipelineError
+
+if TYPE_CHECKING:
+    from transforms.storage.store import Store
+
+RESULTS = "_results.json"
+"""The file through which a worker hands the results of a whole pipeline to the driver."""
 
 _CONFIG_ERROR = f"{ConfigError.__module__}.{ConfigError.__name__}: "
 
@@ -47,3 +56,42 @@ def describe_failure(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     ours = [line for line in lines if line.startswith(("schemas.errors.", "RuntimeError: ", "OSError: "))]
     return (ours or lines)[-1].partition(" [while running")[0].strip()
+
+
+@contextlib.contextmanager
+def open_output(output: str) -> Iterator[tuple[str, "Store"]]:
+    """A folder or URL for results and its store; without a name, a folder that is gone afterwards.
+
+    It is tried by a write first. RESULTS is there while the body runs, `null` at first.
+
+    Raises:
+      ConfigError: it cannot be written to.
+    """
+    from schemas.slices import display_uri
+    from transforms.storage.store import open_store
+
+    with contextlib.ExitStack() as stack:
+        root = output or stack.enter_context(tempfile.TemporaryDirectory(prefix="spanmill-"))
+        try:
+            store = open_store(root)
+            store.put(RESULTS, b"null")
+        except ConfigError:
+            raise
+        except Exception as error:
+            # Every client has its own errors: no credentials, no such host, no such protocol.
+            reason = " ".join(display_uri(word) for word in str(error).split())
+            raise ConfigError(f"cannot write to --output {display_uri(root)!r}: {reason}") from error
+        stack.callback(store.delete, RESULTS)
+        yield root, store
+
+
+def read_results(store: "Store") -> Any:
+    """What the pipeline left in RESULTS.
+
+    Raises:
+      ConfigError: it left nothing, since its workers do not see this folder.
+    """
+    results = json.loads(store.read(RESULTS))
+    if results is None:
+        raise ConfigError("expected the workers' results, found none; name an --output that all of them reach")
+    return results

@@ -101,6 +101,19 @@ def test_two_files_score_as_seqeval_scores_them(evaluate, report, tmp_path, sche
         assert report()["tokens"]["accuracy"] == accuracy_score(gold_tags, predicted_tags)
 
 
+def test_each_side_may_follow_a_scheme_of_its_own(evaluate, report, tmp_path):
+    words = ["Ada", "Lovelace", "met", "Bob"]
+    gold = _write_conll(tmp_path / "gold.conll", [(words, ["I-PER", "I-PER", "O", "I-PER"])], 1)
+    spans = {"BIO": ["B-PER", "I-PER", "O", "B-PER"], "BILOU": ["B-PER", "L-PER", "O", "U-PER"]}
+    for scheme, tags in spans.items():
+        predicted = _write_conll(tmp_path / f"{scheme}.conll", [(words, tags)], 1)
+        assert evaluate("--gold", gold, "--predicted", predicted, "--scheme", "IOB1", "--predicted-scheme", scheme) == 0
+        assert report()["exact"]["strict"]["micro"]["f1"] == 1
+    assert evaluate("--gold", tmp_path / "BIO.conll", "--predicted", tmp_path / "BILOU.conll") == 0
+    assert report()["exact"]["strict"]["micro"]["f1"] == 1
+    assert report()["settings"]["predicted scheme"] == "BILOU"
+
+
 def test_one_file_with_both_columns_scores_as_two_files(evaluate, report, tmp_path):
     sentences = _random_sentences("BIO", seed=1)
     gold = _write_conll(tmp_path / "gold.conll", sentences, 1)
@@ -206,6 +219,18 @@ def test_what_finds_no_partner_is_told(annotate, evaluate, report, tmp_path, cap
     assert found["listed"]["unmatched_gold"] == ["d", "d"]
     assert found["listed"]["duplicate_ids"] == ["d"]
     assert found["counts"]["documents"] == 4
+
+
+def test_documents_that_never_meet_or_have_no_labels_are_no_evaluation(annotate, evaluate, tmp_path, capsys):
+    row = {"id": "a", "text": "Anna", "gold": [[0, 4, "PER"]]}
+    for name, change in (("in", {}), ("other", {"id": "b"}), ("bare", {"gold": None})):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({**row, **change}) + "\n")
+    annotate(source=tmp_path / "in.jsonl")
+    assert evaluate("--gold", tmp_path / "other.jsonl", "--predicted", tmp_path / "out") == 2
+    assert "found none: gold has 'b', the run 'a'; set --id-column" in capsys.readouterr().err
+    assert evaluate("--gold", tmp_path / "bare.jsonl", "--predicted", tmp_path / "out") == 2
+    assert "expected labelled documents in --gold, found none" in capsys.readouterr().err
+    assert not list((tmp_path / "evaluation").iterdir())
 
 
 def test_dead_documents_count_as_missed(annotate, evaluate, report, tmp_path):
@@ -318,4 +343,4 @@ def test_a_flat_run_is_refused(annotate, evaluate, tmp_path, capsys):
     gold, _ = _write_gold(tmp_path / "gold.conll")
     annotate("--layout", "flat", source=gold)
     assert evaluate("--gold", gold, "--predicted", tmp_path / "out") == 2
-    assert "expected a run with --layout document, found flat" in capsys.readouterr().err
+    assert "expected a run with --layout document as --predicted, found flat" in capsys.readouterr().err

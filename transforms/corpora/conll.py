@@ -82,7 +82,9 @@ def parse_sentences(
     pending = _Pending(has_predicted)
     for number, line in enumerate(lines, 1):
         if "\t" in line:
-            cells = line.rstrip("\r\n").split("\t") if line.strip(_BLANK) else []
+            # A line that begins with a word is not blank; most do, and need no further look.
+            is_filled = line[0] > " " or line.strip(_BLANK)
+            cells = line.rstrip("\r\n").split("\t") if is_filled else []
         elif line.lstrip(_BLANK).startswith("#") and _COMMENT.match(line.strip(_BLANK)):
             pending.read_comment(line.rstrip("\r\n"))
             continue

@@ -51,6 +51,8 @@ GOLD_SCHEMA = pa.schema(
 PREDICTED_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("row", pa.int64()),
         pa.field("digest", pa.string()),
         pa.field("unit", pa.string()),
         pa.field("text", pa.large_string()),
@@ -96,6 +98,9 @@ def join_documents(gold: pa.Table, predicted: pa.Table, config: JoinConfig) -> P
       ConfigError: the run read another text than the gold document holds.
     """
     notes = _Notes()
+    # Tables arrive in any order; documents with the same id and text are told apart by where they come from.
+    gold = gold.sort_by([(name, "ascending") for name in ("id", "source", "row")])
+    predicted = predicted.sort_by([(name, "ascending") for name in ("id", "source", "row")])
     pairs = list(_pair_rows(gold.to_pylist(), predicted.to_pylist(), notes))
     return _BlockMaker(config, notes).make(pairs)
 

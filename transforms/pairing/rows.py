@@ -65,6 +65,8 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
         n_rows = rows.num_rows
         columns = {
             "id": rows.column("id"),
+            "source": rows.column("source"),
+            "row": rows.column("row"),
             "digest": rows.column("digest"),
             "unit": pa.repeat(unit, n_rows),
             "text": pa.nulls(n_rows),
@@ -78,9 +80,13 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
 def read_dead_rows(store: Store, name: str) -> pa.Table:
     """A file of dead letters to a table of PREDICTED_SCHEMA; letters about whole files name no document."""
     with store.open(name) as raw:
-        ids = pq.read_table(raw, columns=["id"]).column("id").drop_null()
-    nothing = pa.nulls(len(ids))
-    columns = {field.name: ids if field.name == "id" else nothing for field in PREDICTED_SCHEMA}
+        letters = pq.read_table(raw, columns=["id", "source", "row"])
+    letters = letters.filter(letters.column("id").is_valid())
+    nothing = pa.nulls(letters.num_rows)
+    columns = {
+        field.name: letters.column(field.name) if field.name in letters.column_names else nothing
+        for field in PREDICTED_SCHEMA
+    }
     return conform(columns, PREDICTED_SCHEMA)
 
 

@@ -36,7 +36,7 @@ MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _LEAST_P = 0.001
 _LEAST_SCALE = 0.01
 _PRINTED_SAMPLES, _PRINTED_DOCUMENTS, _PRINTED_RELABELLINGS, _PRINTED_LABELS = 12, 5, 8, 30
-_SURFACE_CHARACTERS = 40
+_SURFACE_CHARACTERS, _ID_CHARACTERS = 40, 32
 
 
 def describe_verdict(report: Mapping[str, Any]) -> str | None:
@@ -62,19 +62,16 @@ def describe_verdict(report: Mapping[str, Any]) -> str | None:
 
 def describe_changes(report: Mapping[str, Any]) -> str:
     """A report in, one sentence on what changed out."""
-    counts, totals = report["counts"], count_kinds(report)
+    counts = report["counts"]
     documents, changed = counts["documents"], counts["changed_documents"]
     if not documents:
         return "There is nothing to compare: no document was annotated with the same id and text in both runs."
     if not changed:
         return f"Nothing changed: all {_count(documents, 'document')} have the same entities in A and in B."
-    kinds = ", ".join(f"{n:,} {NAMES[kind]}" for kind, n in totals.items() if n)
-    unchanged = sum(report["changes"]["unchanged"].values())
+    totals = {**count_kinds(report), "unchanged": sum(report["changes"]["unchanged"].values())}
+    kinds = ", ".join(f"{n:,} {NAMES.get(kind, kind)}" for kind, n in totals.items() if n)
     share = format_share(changed / documents)
-    return (
-        f"From A to B, {changed:,} of {_count(documents, 'document')} changed ({share}): "
-        f"{kinds}; {_count(unchanged, 'entity', 'entities')} unchanged."
-    )
+    return f"{changed:,} of {_count(documents, 'document')} changed from A to B ({share}). Entities: {kinds}."
 
 
 def describe_certainty(report: Mapping[str, Any]) -> str:
@@ -151,20 +148,25 @@ def name_level(gold: Mapping[str, Any]) -> str:
 
 def print_comparison(report: Mapping[str, Any], console: Console) -> None:
     """A comparison's report in; sentences and tables go to the console."""
+
+    def say(text: str, style: str = "") -> None:
+        # Whatever reads the lines wants them as they are.
+        console.print(Text(text, style), soft_wrap=not console.is_terminal)
+
     verdict = describe_verdict(report)
     if verdict:
-        console.print(Text(verdict, style="bold"))
-        console.print(Text(describe_certainty(report), style="dim"))
-    console.print(Text(describe_changes(report), style="" if verdict else "bold"))
+        say(verdict, "bold")
+        say(describe_certainty(report), "dim")
+    say(describe_changes(report), "" if verdict else "bold")
     for table in _make_tables(report):
         console.print()
         console.print(table)
     notices = list(find_notices(report))
     if notices:
         console.print()
-        console.print(Text("before you trust these figures", style="italic"))
+        say("before you trust these figures", "italic")
     for notice in notices:
-        console.print(Text(f"- {notice.text}"))
+        say(f"- {notice.text}")
 
 
 def render_markdown(report: Mapping[str, Any]) -> str:
@@ -215,18 +217,19 @@ def _make_tables(report: Mapping[str, Any]) -> Iterator[Table]:
     gold = report["gold"]
     if gold and gold["counts"]["entities"]:
         head = ("", "A", "B", "B − A", f"{name_level(gold)} interval", "p")
-        rows = [_cells_of(gold["micro"], measure, name) for measure, name in MEASURES.items()]
-        yield make_table("scores on gold, all labels", head, rows)
-        head = ("label", *head[1:], "A only", "B only", "support")
-        rows = [
+        totals = [_cells_of(gold["micro"], measure, name) for measure, name in MEASURES.items()]
+        yield make_table("scores on gold, all labels", head, totals)
+        scores = [
             (*_cells_of(row, "f1", label), *(f"{row['found'][side]:,}" for side in ("only_a", "only_b")), _support(row))
             for label, row in _scored_labels(gold)
         ]
-        yield make_table("F1 by label", head, rows)
+        yield make_table("F1 by label", ("label", *head[1:], "A only", "B only", "support"), scores)
     if not report["counts"]["changed_documents"]:
         return
-    by_label = count_labels(report)
-    rows = [(label, *(f"{counts[kind]:,}" for kind in (*KINDS, "unchanged"))) for label, counts in by_label.items()]
+    rows: list[tuple[str, ...]] = [
+        (label, *(f"{counts[kind]:,}" for kind in (*KINDS, "unchanged")))
+        for label, counts in count_labels(report).items()
+    ]
     yield make_table("changes from A to B by label", ("label", *NAMES.values(), "unchanged"), rows)
     if report["relabellings"]:
         rows = [
@@ -235,14 +238,14 @@ def _make_tables(report: Mapping[str, Any]) -> Iterator[Table]:
         ]
         yield _to_left(make_table("most frequent changes of label", ("A", "B", "kind", "entities"), rows), 3)
     rows = [
-        (_name_side(sample["a"]), _name_side(sample["b"]), NAMES[sample["kind"]], sample["id"])
+        (_name_side(sample["a"]), _name_side(sample["b"]), NAMES[sample["kind"]], _shorten_id(sample["id"]))
         for sample in report["samples"][:_PRINTED_SAMPLES]
     ]
     marks = "; ✓ is in gold, ✗ is not" if gold else ""
     title = f"{len(rows)} of {sum(count_kinds(report).values()):,} changes, drawn by chance{marks}"
     yield _to_left(make_table(title, ("A", "B", "kind", "document"), rows), 4)
     rows = [
-        (row["id"], *(f"{row[name]:,}" for name in ("a", "b", "changes")))
+        (_shorten_id(row["id"]), *(f"{row[name]:,}" for name in ("a", "b", "changes")))
         for row in report["documents"][:_PRINTED_DOCUMENTS]
     ]
     yield make_table("documents with the most changes", ("document", "entities in A", "in B", "changes"), rows)
@@ -287,6 +290,11 @@ def _name_side(side: Mapping[str, Any] | None) -> str:
     return f"{shorten(side['text'], _SURFACE_CHARACTERS)} {printable(side['label'])}{mark}"
 
 
+def _shorten_id(id_: str) -> str:
+    """An id that fits into a line; the end of one that is made of a file's name tells more than its beginning."""
+    return id_ if len(id_) <= _ID_CHARACTERS else f"…{id_[1 - _ID_CHARACTERS :]}"
+
+
 def _show_differences(report: Mapping[str, Any]) -> Iterator[str]:
     rows = [tuple(quote_code(str(row[name])) for name in ("name", "a", "b")) for row in report["differences"]]
     if rows:
@@ -328,14 +336,13 @@ def _show_changes(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _find_scale(gold: Mapping[str, Any]) -> float:
     """The largest difference or end of an interval that is drawn."""
-    rows = [row["difference"]["f1"] for row in gold["labels"].values()]
-    rows += gold["micro"]["difference"].values()
-    bounds = [abs(row[name]) for row in rows for name in ("value", "low", "high") if row[name] is not None]
+    rows = [row["difference"][measure] for row in (gold["micro"], *gold["labels"].values()) for measure in MEASURES]
+    bounds: list[float] = [abs(row[name]) for row in rows for name in ("value", "low", "high") if row[name] is not None]
     return max([_LEAST_SCALE, *bounds])
 
 
-def _count(n: int, thing: str, things: str = "") -> str:
-    return f"{n:,} {thing if n == 1 else things or f'{thing}s'}"
+def _count(n: int, thing: str) -> str:
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
 _NOTICES = {

@@ -10,23 +10,21 @@ are of whole numbers and samples are chosen by rank: any split of the documents 
 
 import dataclasses
 import heapq
-import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas.labels import OUTSIDE
 from transforms.scoring.averages import Prf
-from transforms.scoring.comparisons import difference, mcnemar
 from transforms.scoring.errors import SpanError, find_errors
 from transforms.scoring.evaluation import Key, Matches, add_counts
 from transforms.scoring.intervals import document_key, document_keys, resample
 from transforms.scoring.matching import Span
 from transforms.scoring.pairs import PairBlock
 from transforms.scoring.results import exact_scores
+from transforms.scoring.significance import difference, mcnemar
 
 IntArray = npt.NDArray[np.int64]
 
@@ -45,7 +43,7 @@ _GOLD_LISTED = ("unmatched_a", "unmatched_b", "dead_a", "dead_b")
 _GOLD_COUNTS = (*_GOLD_LISTED, "unlabelled_documents", "invalid_sequences")
 _KEPT = {"change": 50, "document": 20}
 _KEPT_OTHERS = 100
-_MOST_TRANSITIONS = 20
+_MOST_RELABELLINGS = 20
 _CONTEXT_CHARACTERS = 90
 
 
@@ -168,7 +166,7 @@ def summarise_comparison(comparison: Comparison, *, has_gold: bool) -> dict[str,
         listed           the ids behind the last seven of them, at most 100 each
         changes          added, removed, relabelled, moved, both, unchanged -> label -> entities; B's label where an
                          entity was added, else A's
-        transitions      [{kind, a, b, count}], labels in A and in B or null, most frequent first, at most 20
+        relabellings     [{a, b, kind, count}], labels in A and in B, most frequent first, at most 20
         documents        [{id, source, row, a, b, added, removed, relabelled, moved, both, changes}], `a` and `b` being
                          numbers of entities, those with the most changes first, at most 20
         samples          [{id, source, row, kind, a, b, context, context_start}], at most 50 changes, each as likely as
@@ -207,7 +205,7 @@ def summarise_comparison(comparison: Comparison, *, has_gold: bool) -> dict[str,
         },
         "listed": {name: _values(comparison, name) for name in _COUNTS},
         "changes": changes,
-        "transitions": _rank_transitions(comparison),
+        "relabellings": _rank_relabellings(comparison),
         "documents": _values(comparison, "document"),
         "samples": _values(comparison, "change"),
         "gold": _summarise_gold(comparison) if has_gold else None,
@@ -218,7 +216,7 @@ class _Changes:
     """What is told of the documents of a block, one after the other.
 
     Attributes:
-      tallies: documents, changes by kind and label, transitions between labels.
+      tallies: documents, changes by kind and label, changes from label to label.
       documents: the changed documents with their ranks.
     """
 
@@ -262,9 +260,11 @@ class _Changes:
         self.documents.append(((-len(errors), document.id, document.source, document.row), row))
         for at, error in enumerate(errors):
             kind = CHANGES[error.kind]
-            before, after = (span[2] if span else OUTSIDE for span in (error.gold, error.predicted))
-            self.tallies["change", kind, after if error.gold is None else before] += 1
-            self.tallies["transition", kind, before, after] += 1
+            labels = [span[2] for span in (error.gold, error.predicted) if span]
+            self.tallies["change", kind, labels[0]] += 1
+            if len(set(labels)) > 1:
+                before, after = labels
+                self.tallies["relabelling", before, after, kind] += 1
             identity = f"{document.id} {document.source} {document.row} {at}"
             self._changes.append(((document_key(identity), identity), document, error))
 
@@ -322,24 +322,18 @@ def _count_finders(blocks: tuple[PairBlock, PairBlock]) -> Counter[Key]:
     )
 
 
-def _rank_transitions(comparison: Comparison) -> list[dict[str, Any]]:
-    counts = {key[1:]: count for key, count in comparison.tallies.items() if key[0] == "transition"}
+def _rank_relabellings(comparison: Comparison) -> list[dict[str, Any]]:
+    counts = {key[1:]: count for key, count in comparison.tallies.items() if key[0] == "relabelling"}
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [
-        {
-            "kind": kind,
-            "a": None if before == OUTSIDE else before,
-            "b": None if after == OUTSIDE else after,
-            "count": count,
-        }
-        for (kind, before, after), count in ranked[:_MOST_TRANSITIONS]
+        {"a": before, "b": after, "kind": kind, "count": count}
+        for (before, after, kind), count in ranked[:_MOST_RELABELLINGS]
     ]
 
 
 def _summarise_gold(comparison: Comparison) -> dict[str, Any]:
-    labels = sorted({key[1] for key in comparison.counters})
-    counts = dict(_contrast_runs(comparison, labels))
-    micro = counts.pop("micro")
+    contrast = _Contrast(comparison)
+    micro = contrast.describe("micro", contrast.labels)
     low, high = (micro["difference"]["f1"][name] for name in ("low", "high"))
     return {
         "counts": {
@@ -349,36 +343,58 @@ def _summarise_gold(comparison: Comparison) -> dict[str, Any]:
         },
         "listed": {name: _values(comparison, f"gold_{name}") for name in _GOLD_LISTED},
         "level": LEVEL,
-        "replicates": len(next(iter(comparison.replicates.values()), ())),
+        "replicates": contrast.n_replicates,
         "micro": micro,
-        "labels": counts,
+        "labels": {label: contrast.describe(f"labels.{label}", [label]) for label in contrast.labels},
         "better": None if low is None else "b" if low > 0 else "a" if high < 0 else None,
     }
 
 
-def _contrast_runs(comparison: Comparison, labels: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`micro`, then every label, with the scores of both runs and how they differ."""
-    scores = [dict(exact_scores(comparison.counters, side, labels)) for side in SIDES]
-    draws = [dict(exact_scores(comparison.replicates, side, labels)) for side in SIDES]
-    names = {"micro": "micro", **{label: f"labels.{label}" for label in labels}}
-    found: Counter[Key] = Counter()
-    for key, count in comparison.tallies.items():
-        if key[0] == "found":
-            found[key[1:]] += count
-            found["micro", key[2]] += count
-    for label, name in itertools.chain(names.items()):
-        a, b = (score[name] for score in scores)
-        difference_of = {
-            measure: _subtract(*(getattr(score, measure) for score in (a, b)), *(draw[name] for draw in draws), measure)
-            for measure in _MEASURES
-        }
-        finders = {finder: found[label, finder] for finder in reversed(FOUND_BY)}
-        yield (
-            label,
-            {
-                "a": _to_values(a),
-                "b": _to_values(b),
-                "difference": difference_of,
-                "found": {**finders, "p_value": mcnemar(finders["only_a"], finders["only_b"])},
-            },
+class _Contrast:
+    """Scores of both runs and how they differ.
+
+    Attributes:
+      labels: every label of gold or of a run, sorted.
+      n_replicates: bootstrap replicates; 0 also where there was nothing to count.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.labels = sorted({key[1] for key in comparison.counters})
+        self.n_replicates = len(next(iter(comparison.replicates.values()), ()))
+        self._tallies = comparison.tallies
+        self._scores, self._replicates = (
+            {side: dict(exact_scores(counts, side, self.labels)) for side in SIDES}
+            for counts in (comparison.counters, comparison.replicates)
         )
+
+    def describe(self, name: str, labels: Sequence[str]) -> dict[str, Any]:
+        """A score's name in `exact_scores` and the labels it is about in; what the report says of it out."""
+        scores = {side: self._scores[side][name] for side in SIDES}
+        found = {
+            finder: sum(self._tallies.get(("found", label, finder), 0) for label in labels)
+            for finder in reversed(FOUND_BY)
+        }
+        return {
+            **{side: _to_values(score) for side, score in scores.items()},
+            "difference": {measure: self._subtract(name, measure) for measure in _MEASURES},
+            "found": {**found, "p_value": mcnemar(found["only_a"], found["only_b"])},
+        }
+
+    def _subtract(self, name: str, measure: str) -> dict[str, float | None]:
+        a, b = (float(getattr(self._scores[side][name], measure)) for side in SIDES)
+        if not self.n_replicates:
+            return {"value": b - a, "low": None, "high": None, "p_value": None}
+        first, second = (getattr(self._replicates[side][name], measure) for side in SIDES)
+        return {"value": b - a, **dataclasses.asdict(difference(first, second, LEVEL))}
+
+
+def _to_values(scores: Prf) -> dict[str, Any]:
+    return {**{name: float(getattr(scores, name)) for name in _MEASURES}, "support": int(scores.support)}
+
+
+def _values(comparison: Comparison, name: str) -> list[Any]:
+    return [value for _, value in comparison.samples.get(name, ())]
+
+
+def _keep(name: str, values: list[tuple[Any, Any]]) -> tuple[tuple[Any, Any], ...]:
+    return tuple(heapq.nsmallest(_KEPT.get(name, _KEPT_OTHERS), values, key=lambda item: item[0]))

@@ -4,11 +4,14 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from transforms.scoring.matching import SpanColumns, match_spans
 from transforms.tags.chunks import Vocabulary
 
-_BLOCK_SEQUENCES = 1 << 15
+IntArray = npt.NDArray[np.int64]
+
+_BLOCK_SEQUENCES = 1 << 13
 
 
 def count_sequences(
@@ -31,28 +34,40 @@ def count_sequences(
     """
     vocabulary = Vocabulary(scheme)
     totals: dict[str, list[int]] = {}
-    for block in _blocks(gold, predicted):
-        bounds = np.concatenate([[0], np.cumsum([len(tags) for tags, _ in block], dtype=np.int64)])
-        sides = []
-        for side in zip(*block, strict=True):
-            codes = vocabulary.encode(itertools.chain.from_iterable(side), int(bounds[-1]))
-            chunks = vocabulary.find(codes, bounds, is_strict=is_strict)
-            # Positions count over the whole block, so that they tell sequences apart by themselves.
-            sides.append(SpanColumns(np.zeros_like(chunks.first), chunks.first, chunks.last, chunks.label))
-        is_found, is_right = match_spans(*sides)
-        labels = (sides[0].label[is_found], sides[1].label[~is_right], sides[0].label[~is_found])
+    for lengths, *sides in _blocks(gold, predicted):
+        bounds = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        wanted, given = (_find_spans(side, bounds, vocabulary, is_strict=is_strict) for side in sides)
+        is_found, is_right = match_spans(wanted, given)
+        labels = (wanted.label[is_found], given.label[~is_right], wanted.label[~is_found])
         counts = np.stack([np.bincount(label, minlength=len(vocabulary.labels)) for label in labels], axis=1)
         for label, row in zip(vocabulary.labels, counts.tolist(), strict=True):
             totals[label] = [a + b for a, b in zip(totals.get(label, [0, 0, 0]), row, strict=True)]
     return {label: totals[label] for label in sorted(totals) if any(totals[label])}
 
 
+def _find_spans(side: list[Sequence[str]], bounds: IntArray, vocabulary: Vocabulary, *, is_strict: bool) -> SpanColumns:
+    codes = vocabulary.encode(itertools.chain.from_iterable(side), int(bounds[-1]))
+    chunks = vocabulary.find(codes, bounds, is_strict=is_strict)
+    # Positions count over the whole block, so that they tell sequences apart by themselves.
+    return SpanColumns(np.zeros_like(chunks.first), chunks.first, chunks.last, chunks.label)
+
+
 def _blocks(
     gold: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]
-) -> Iterator[list[tuple[Sequence[str], Sequence[str]]]]:
-    pairs = zip(gold, predicted, strict=True)
-    while block := list(itertools.islice(pairs, _BLOCK_SEQUENCES)):
-        for tags, others in block:
-            if len(tags) != len(others):
-                raise ValueError(f"expected as many predicted tags as gold tags, found {len(others)} and {len(tags)}")
-        yield block
+) -> Iterator[tuple[list[int], list[Sequence[str]], list[Sequence[str]]]]:
+    """Runs of sequences as (lengths, gold, predicted).
+
+    Sides stay apart, since a tuple per pair would have the garbage collector walk through all tags again and again.
+    """
+    sides = iter(gold), iter(predicted)
+    while True:
+        wanted, given = (list(itertools.islice(side, _BLOCK_SEQUENCES)) for side in sides)
+        if len(wanted) != len(given):
+            raise ValueError("expected as many predicted sequences as gold sequences, found more on one side")
+        if not wanted:
+            return
+        lengths, others = list(map(len, wanted)), list(map(len, given))
+        if lengths != others:
+            a, b = next(pair for pair in zip(lengths, others, strict=True) if pair[0] != pair[1])
+            raise ValueError(f"expected as many predicted tags as gold tags, found {b} and {a}")
+        yield lengths, wanted, given

@@ -32,7 +32,7 @@ def _row(id_, text, entities=(), unit="codepoint", own=None, below=(), digest=No
 
     digest = digest or hashlib.sha256(text.encode()).hexdigest()
     columns = {"entities": scored(entities), "below": scored(below), "groups": []}
-    return {"id": id_, "digest": digest, "unit": unit, "text": own, **columns}
+    return {"id": id_, "source": "r", "row": 0, "digest": digest, "unit": unit, "text": own, **columns}
 
 
 def _join(gold, predicted, boundaries="characters", tags=BIO):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transforms.scoring.comparisons import Difference, difference, mcnemar
 from transforms.scoring.intervals import interval, resample
+from transforms.scoring.significance import Difference, difference, mcnemar
 
 
 def test_a_system_does_not_differ_from_itself():

@@ -1,0 +1,144 @@
+"""Runs of `spanmill annotate` as the input of other jobs."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from schemas.slices import Slice
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.join import RunConfig, RunFiles
+    from transforms.storage.store import Store
+
+_BUCKET_BYTES, _MOST_BUCKETS = 4 << 20, 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run, finished or not.
+
+    Attributes:
+      root: where it lies.
+      store: its store.
+      settings: everything that shapes its output.
+      slices: what its input is cut into, in order.
+    """
+
+    root: str
+    store: "Store"
+    settings: Mapping[str, Any]
+    slices: tuple["Slice", ...]
+
+    @property
+    def unit(self) -> str:
+        """Unit of its offsets."""
+        return str(self.settings["entities"]["offset_unit"])
+
+    @property
+    def corpus(self) -> "CorpusConfig":
+        """How its input is read."""
+        from transforms.corpora.documents import CorpusConfig
+
+        corpus = self.settings["corpus"]
+        return CorpusConfig(**{**corpus, "keep_columns": tuple(corpus["keep_columns"])})
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether documents without entities have no row."""
+        return bool(self.settings["output"]["layout"] == "flat")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompleteRun(Run):
+    """A complete run with a row per document.
+
+    Attributes:
+      files: what it wrote, by slice.
+      size_bytes: size of its annotations.
+    """
+
+    files: tuple["RunFiles", ...]
+    size_bytes: int
+
+    def configure(self, *, groups: tuple[str, ...] = (), rereads: bool = False) -> "RunConfig":
+        """How its rows are read.
+
+        Args:
+          groups: kept columns whose values scores are broken down by.
+          rereads: whether its input is read again for the texts.
+        """
+        from transforms.join import RunConfig
+
+        return RunConfig(root=self.root, unit=self.unit, groups=groups, corpus=self.corpus if rereads else None)
+
+
+def open_run(name: str, *, flag: str) -> Run:
+    """Opens a run, finished or not.
+
+    Args:
+      name: folder or URL of the run, or the one above it when it holds one run.
+      flag: where the name came from, for messages.
+
+    Raises:
+      ConfigError: there is no run, or several, or their store does not answer.
+    """
+    from schemas.slices import display_uri
+    from transforms.storage.runs import find_run, read_plans
+    from transforms.storage.store import open_store
+
+    try:
+        root = find_run(name)
+        store = open_store(root) if root else None
+        plans = read_plans(store) if store else []
+    except ConfigError:
+        raise
+    except Exception as error:
+        # Every client has its own errors: no credentials, no such host, no such protocol.
+        reason = " ".join(display_uri(word) for word in str(error).split())
+        raise ConfigError(f"cannot read {flag} {display_uri(name)!r}: {reason}") from error
+    if store is None or not plans:
+        raise ConfigError(f"expected a run of spanmill annotate as {flag}, found none at {display_uri(name)!r}")
+    slices = tuple(slice_ for plan in plans for slice_ in plan.slices)
+    return Run(root=root, store=store, settings=plans[0].settings, slices=slices)
+
+
+def open_complete_run(name: str, *, flag: str) -> CompleteRun:
+    """Opens a run that is complete and has a row for every document; arguments as in `open_run`.
+
+    Raises:
+      ConfigError: as in `open_run`; or it is not complete, or flat.
+      ManifestError: what it wrote is not what it planned.
+    """
+    from transforms.join import RunFiles
+    from transforms.storage.commits import DATA, DEAD
+    from transforms.storage.runs import is_complete, reconcile
+
+    run = open_run(name, flag=flag)
+    if run.is_flat:
+        raise ConfigError(
+            f"expected a run with --layout document as {flag}, found flat, "
+            "in which documents without entities have no row"
+        )
+    if not is_complete(run.store, run.slices):
+        raise ConfigError(f"expected a complete run as {flag}, found one without _SUCCESS; run annotate again")
+    files, size_bytes = [], 0
+    for slice_, receipt in zip(run.slices, reconcile(run.store, run.slices), strict=True):
+        written = {file["final"]: file["size_bytes"] for file in receipt.files}
+        data, dead = (next((name for name in written if name.startswith(f"{folder}/")), "") for folder in (DATA, DEAD))
+        files.append(RunFiles(slice_, data, dead))
+        size_bytes += written.get(data, 0)
+    return CompleteRun(
+        root=run.root,
+        store=run.store,
+        settings=run.settings,
+        slices=run.slices,
+        files=tuple(files),
+        size_bytes=size_bytes,
+    )
+
+
+def choose_buckets(size_bytes: int) -> int:
+    """How many buckets ids are spread over, so that one of them is a few megabytes of what is joined."""
+    return max(1, min(_MOST_BUCKETS, size_bytes // _BUCKET_BYTES))
