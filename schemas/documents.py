@@ -1,8 +1,8 @@
 """Documents as they are read: an Arrow table with one row per document.
 
-Columns: `id` string, `row` int64 (position in the file, from 0), `text` large_string (null counts as
-empty), then `gold` (list of {start, end, label}) when the corpus is labelled and `tags` (list of {start, end, tag, opens}, a
-token each, `opens` where a sentence begins; null where gold is no tags) when those are wanted, then the kept columns.
+Columns: `id` string, `row` int64 (position in the file, from 0), `text` large_string (null counts as empty), then
+`gold` (list of {start, end, label}) when the corpus is labelled, `tags` (list of {start, end, tag, opens}, one per
+token, with `opens` where a sentence begins; null where gold is no tags) when those are wanted, and the kept columns.
 """
 
 import pyarrow as pa
