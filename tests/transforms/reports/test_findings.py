@@ -152,7 +152,7 @@ def test_find_notices_tells_of_no_documents_and_of_samples():
 def test_sentences_hold_nothing_from_data():
     report = make_hostile_report("HOSTILE")
     sentences = [findings.describe_quality(report), findings.describe_certainty(report), *_texts(report)]
-    assert len(sentences) == 10
+    assert len(sentences) == 12
     assert not [text for text in sentences if "HOSTILE" in text]
 
 
