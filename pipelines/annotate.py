@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from pipelines.options import option, parse_options, parse_pairs, quiet_beam
 from pipelines.running import run_pipeline
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError, PipelineError, StorageError
+from schemas.labels import TagSet
 
 if TYPE_CHECKING:
     from schemas.slices import FileRef, Slice
@@ -331,6 +332,8 @@ def _conclude(job: _Job, report: dict[str, Any]) -> int:
     print_summary(report, console)
     for name, folder in (("annotations", "data"), ("report", "report/report.html")):
         console.print(f"{name:<12} {_show(job.root)}/{folder}", soft_wrap=True, markup=False)
+    for note in _notes(job, report):
+        print(f"spanmill: {note}", file=sys.stderr)
     unread = sum(bool(slice_.error) for slice_ in job.state.slices)
     limit = job.options.max_failed_fraction
     if report["failed_fraction"] > limit or (unread and limit < 1):
@@ -341,6 +344,18 @@ def _conclude(job: _Job, report: dict[str, Any]) -> int:
         )
         return 3
     return 0
+
+
+def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
+    """What a person would want to know before trusting the counts."""
+    thresholds = job.entities.thresholds
+    if unreached := [label for label, value in (thresholds.labels if thresholds else {}).items() if value is None]:
+        yield f"no {unreached} was written, as --thresholds has none that would give the wanted precision"
+    matches = (report["scores"] or {"matches": {}})["matches"]
+    gold = [label for label, (found, _, missed) in matches.items() if found + missed]
+    own = TagSet(job.tagger.tags, job.tagger.scheme).labels
+    if gold and not set(gold) & set(own):
+        yield f"gold has the labels {gold[:9]} and the model {list(own)[:9]}; spanmill evaluate --map makes them meet"
 
 
 def versions() -> dict[str, str]:

@@ -156,12 +156,11 @@ class _Join:
 
 
 def _plan(options: EvaluateOptions) -> _Job:
-    from transforms.corpora.files import list_files
     from transforms.pairing.tagged import TagConfig
     from transforms.scoring.evaluation import EvaluationConfig
 
     _check_ranges(options)
-    gold = list_files(options.gold, flag="--gold")
+    gold = _list_in_order(options.gold, "--gold")
     label_map = map_labels(options)
     scheme = find_scheme(options, gold, has_predicted=not options.predicted)
     tags = TagConfig(scheme=scheme, predicted_scheme=scheme, repair=options.repair, label_map=label_map)
@@ -188,6 +187,14 @@ def _plan(options: EvaluateOptions) -> _Job:
         "training files": list(options.train),
     }
     return _Job(options=options, tags=tags, scoring=scoring, tagged=tagged, joined=joined, settings=settings)
+
+
+def _list_in_order(patterns: Sequence[str], flag: str) -> list["FileRef"]:
+    """Files in the order in which they were given, those of one pattern by name: so files of both sides are paired."""
+    from transforms.corpora.files import list_files
+
+    files = {file.uri: file for pattern in patterns for file in list_files([pattern], flag=flag)}
+    return list(files.values())
 
 
 def _is_run(predicted: Sequence[str]) -> bool:
@@ -220,13 +227,12 @@ def _find_predicted_scheme(options: EvaluateOptions, files: "TaggedFiles", schem
 
 def _plan_tagged(options: EvaluateOptions, gold: Sequence["FileRef"]) -> Iterator["TaggedFiles"]:
     """Pairs the files of both sides, in order of name."""
-    from transforms.corpora.files import list_files
     from transforms.corpora.formats import format_of
     from transforms.pairing.tagged import TaggedFiles
 
-    predicted = list_files(options.predicted, flag="--predicted") if options.predicted else [None] * len(gold)
+    predicted = _list_in_order(options.predicted, "--predicted") if options.predicted else [None] * len(gold)
     corpus = configure_corpus(options, gold)
-    for file in [*gold, *filter(None, predicted)]:
+    for file in [*filter(None, predicted), *gold]:
         found = format_of(file, corpus)
         if found != "conll":
             raise ConfigError(
@@ -302,7 +308,7 @@ def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     from transforms.reports.markdown import render_markdown
 
     results = read_results(store)
-    _check_documents(results["report"])
+    _check_documents(job, results["report"])
     options = job.options
     predicted = options.predicted or options.gold
     report = {
@@ -317,13 +323,17 @@ def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     store.put("report.html", render_evaluation(report).encode())
     store.put("report.md", render_markdown(report).encode())
     for name in ("calibrator", "thresholds"):
+        # What an earlier evaluation left here would be taken for this one's.
         if results[name]:
             store.put(f"{name}.json", results[name].encode())
+        else:
+            store.delete(f"{name}.json")
     return report
 
 
-def _check_documents(report: Mapping[str, Any]) -> None:
-    """Refuses to call an evaluation what compared nothing."""
+def _check_documents(job: _Job, report: Mapping[str, Any]) -> None:
+    """Refuses to call an evaluation what compared nothing, or nothing that can agree."""
+    options = job.options
     counts, listed = report["counts"], report["listed"]
     if not counts["documents"]:
         raise ConfigError("expected labelled documents in --gold, found none")
@@ -331,6 +341,20 @@ def _check_documents(report: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"expected documents of the run in --gold, found none: gold has {listed['unmatched_gold'][0]!r}, "
             f"the run {listed['unmatched_predicted'][0]!r}; set --id-column"
+        )
+    if options.boundaries == "tokens" and counts["tokens"] is None:
+        raise ConfigError("expected gold with tokens for --boundaries tokens, found spans only")
+    labels = report["exact"]["default"]["labels"]
+    gold = [label for label, row in labels.items() if row["support"]]
+    predicted = [label for label, row in labels.items() if row["found"] + row["spurious"]]
+    if job.joined:
+        # A model may know a label that it found nowhere.
+        own = (job.tags.label_map.get(label, label) for label in job.joined.run.labels)
+        predicted = list(dict.fromkeys([*predicted, *own]))
+    if gold and predicted and not set(gold) & set(predicted):
+        raise ConfigError(
+            f"expected labels that gold and prediction share, found {gold[:9]} in gold and {predicted[:9]} predicted; "
+            "set --map, or --conll-columns if these are no labels"
         )
 
 
@@ -346,6 +370,12 @@ def _show(options: EvaluateOptions, report: Mapping[str, Any]) -> None:
     names = ["report.html"]
     names += ["calibrator.json"] if options.calibrate != "none" else []
     names += ["thresholds.json"] if options.wanted_precision else []
+    thresholds = (report["calibration"] or {}).get("thresholds") or {"labels": {}}
+    if unreached := [label for label, threshold in thresholds["labels"].items() if threshold is None]:
+        wanted = options.wanted_precision
+        console.print(
+            f"no threshold gives {unreached} a precision of {wanted}: annotate will leave them out", markup=False
+        )
     for name in names:
         console.print(f"{name.partition('.')[0]:<12} {root}/{name}", soft_wrap=True, markup=False)
 

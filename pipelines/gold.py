@@ -2,17 +2,19 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.options import option, parse_pairs
 from schemas.errors import CheckpointError, ConfigError, FileError
-from schemas.labels import OUTSIDE
+from schemas.labels import OUTSIDE, PREFIXES
 
 if TYPE_CHECKING:
     from schemas.slices import FileRef
     from transforms.corpora.documents import CorpusConfig
 
+_TAG = re.compile(rf"[{PREFIXES}][-_].")
 _PEEKED_SENTENCES, _PEEKED_BYTES = 20_000, 4 << 20
 
 
@@ -81,7 +83,11 @@ def find_scheme(options: GoldOptions, files: Sequence["FileRef"], *, has_predict
     Raises:
       ConfigError: the first file cannot be read, or its tags fit no scheme.
     """
+    from transforms.tags.schemes import SCHEMES
+
     if options.scheme != "auto":
+        if options.scheme not in SCHEMES:
+            raise ConfigError(f"expected --scheme auto or one of {sorted(SCHEMES)}, found {options.scheme!r}")
         return options.scheme
     return recognise_first(_first_tags(options, files[0], has_predicted=has_predicted), flag="--gold")
 
@@ -100,11 +106,21 @@ def recognise_first(sequences: Iterator[Sequence[str]], *, flag: str) -> str:
 
     try:
         tags = {tag for sequence in itertools.islice(sequences, _PEEKED_SENTENCES) for tag in sequence}
-        return recognise_scheme(sorted(tags)) if tags - {OUTSIDE} else "BIO"
     except FileError as error:
         raise ConfigError(str(error)) from error
-    except CheckpointError as error:
-        raise ConfigError(f"cannot tell the tag scheme of {flag}, set --scheme: {error}") from error
+    if bare := sorted(tag for tag in tags - {OUTSIDE} if not _TAG.match(tag)):
+        raise ConfigError(
+            f"expected tags such as B-PER in {flag}, found {bare[:3]}; "
+            "name their column with --conll-columns, or set --scheme IO for labels without prefixes"
+        )
+    try:
+        return recognise_scheme(sorted(tags)) if tags - {OUTSIDE} else "BIO"
+    except CheckpointError:
+        prefixes = sorted({tag[0] for tag in tags - {OUTSIDE}})
+        raise ConfigError(
+            f"expected tags of one scheme in {flag}, found prefixes {prefixes}, which no scheme uses together; "
+            "mend the tags or set --scheme"
+        ) from None
 
 
 def _first_tags(options: GoldOptions, file: "FileRef", *, has_predicted: bool) -> Iterator[Sequence[str]]:

@@ -69,14 +69,6 @@ class _OpenRun(Run):
         total = len(self.slices)
         return "" if done == total else f"{done:,} of {total:,} slices are annotated so far; only those are read"
 
-    @property
-    def labels(self) -> list[str]:
-        """Labels of its model, in the model's order."""
-        from schemas.labels import split_tag
-
-        labels = (split_tag(tag)[1] for tag in self.settings["tagger"].get("tags", ()))
-        return [label for label in dict.fromkeys(labels) if label]
-
     def read_receipts(self) -> Iterator[tuple["Slice", "Receipt"]]:
         """The slices that are committed, each with what it left behind."""
         from transforms.storage.commits import read_receipt

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import build_beam_options, quiet_beam
-from schemas.errors import ConfigError, PipelineError
+from schemas.errors import ConfigError, PipelineError, RecordError
 
 if TYPE_CHECKING:
     from transforms.storage.store import Store
@@ -36,8 +36,10 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         pipeline = beam.Pipeline(options=build_beam_options(with_runner(beam_flags)))
         construct(pipeline)
         pipeline.run().wait_until_finish()
-    except PipelineError:
-        raise
+    except RecordError as error:
+        raise PipelineError(_own_words(str(error))) from error
+    except PipelineError as error:
+        raise type(error)(_own_words(str(error))) from error
     except Exception as error:
         reason = describe_failure(error)
         if reason.startswith(_CONFIG_ERROR):
@@ -55,7 +57,12 @@ def describe_failure(error: BaseException) -> str:
     """The words of the error that stopped a pipeline, out of a runner's traceback in text."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     ours = [line for line in lines if line.startswith(("schemas.errors.", "RuntimeError: ", "OSError: "))]
-    return (ours or lines)[-1].partition(" [while running")[0].strip()
+    return _own_words((ours or lines)[-1])
+
+
+def _own_words(text: str) -> str:
+    """A message without the step of the pipeline that a runner adds."""
+    return text.partition(" [while running")[0].strip()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import ConfigError
+from schemas.labels import split_tag
 
 if TYPE_CHECKING:
     from schemas.slices import Slice
@@ -43,6 +44,12 @@ class Run:
 
         corpus = self.settings["corpus"]
         return CorpusConfig(**{**corpus, "keep_columns": tuple(corpus["keep_columns"])})
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of its model, in the model's order."""
+        labels = (split_tag(tag)[1] for tag in self.settings["tagger"].get("tags", ()))
+        return [label for label in dict.fromkeys(labels) if label]
 
     @property
     def is_flat(self) -> bool:

@@ -233,6 +233,40 @@ def test_documents_that_never_meet_or_have_no_labels_are_no_evaluation(annotate,
     assert not list((tmp_path / "evaluation").iterdir())
 
 
+def test_labels_that_never_meet_are_no_evaluation(evaluate, tmp_path, capsys):
+    gold, predicted = tmp_path / "gold.conll", tmp_path / "predicted.conll"
+    gold.write_text("Anna B-person\nslept O\n")
+    predicted.write_text("Anna B-PER\nslept O\n")
+    assert evaluate("--gold", gold, "--predicted", predicted) == 2
+    assert "found ['person'] in gold and ['PER'] predicted; set --map" in capsys.readouterr().err
+    assert evaluate("--gold", gold, "--predicted", predicted, "--map", "person=PER") == 0
+
+
+def test_columns_that_are_no_tags_are_refused(evaluate, tmp_path, capsys):
+    gold = tmp_path / "gold.conll"
+    gold.write_text("1\tAnna\tB-PER\t-\tann\n2\tslept\tO\t-\tann\n")
+    assert evaluate("--gold", gold) == 2
+    assert "expected tags such as B-PER in --gold, found ['-']; name their column" in capsys.readouterr().err
+
+
+def test_files_are_paired_in_the_order_given(evaluate, report, tmp_path):
+    for name in ("a", "b", "y", "z"):
+        (tmp_path / f"{name}.conll").write_text(f"{'Anna' if name in 'az' else 'Bob'} B-PER\n")
+    gold, predicted = [[tmp_path / f"{name}.conll" for name in pair] for pair in ("zy", "ab")]
+    assert evaluate("--gold", *gold, "--predicted", *predicted) == 0
+    assert report()["counts"]["documents"] == 2
+
+
+def test_an_evaluation_leaves_no_artefacts_of_another(annotate, evaluate, tmp_path):
+    gold, _ = _write_gold(tmp_path / "gold.conll")
+    annotate(source=gold)
+    options = ["--gold", gold, "--predicted", tmp_path / "out"]
+    assert evaluate(*options, "--wanted-precision", "0.1") == 0
+    assert evaluate(*options) == 0
+    names = {path.name for path in (tmp_path / "evaluation").iterdir()}
+    assert names == {"report.json", "report.html", "report.md"}
+
+
 def test_dead_documents_count_as_missed(annotate, evaluate, report, tmp_path):
     rows = [{"id": name, "text": f"Anna {name * 40}", "gold": [[0, 4, "PER"]]} for name in "ab"]
     rows[1]["text"] = "Anna"
@@ -306,11 +340,11 @@ def test_the_page_holds_no_script_whatever_the_data(evaluate, report, tmp_path):
     [
         (["--gold", "nowhere.conll"], "expected input files at 'nowhere.conll', found none; check --gold"),
         (["--gold", "g.conll", "--predicted", "p.conll", "p.conll", "q.conll"], "expected as many --predicted files"),
-        (["--gold", "g.conll", "--predicted", "p.jsonl"], "expected CoNLL files, or a run of spanmill annotate"),
+        (["--gold", "g.conll", "--predicted", "p.jsonl"], "as --predicted, found jsonl"),
         (["--gold", "g.conll"], "expected 3 columns in"),
         (["--gold", "g.conll", "--predicted", "q.conll"], "expected token 'Anna' in 'q.conll' line 1"),
         (["--gold", "g.conll", "--predicted", "p.conll", "--replicates", "-1"], "expected --replicates of 0 or more"),
-        (["--gold", "g.conll", "--predicted", "p.conll", "--scheme", "XYZ"], "expected a scheme of"),
+        (["--gold", "g.conll", "--predicted", "p.conll", "--scheme", "XYZ"], "expected --scheme auto or one of"),
         (
             ["--gold", "g.conll", "--predicted", "p.conll", "--calibrate", "isotonic"],
             "found CoNLL files, which hold no scores",

@@ -289,8 +289,9 @@ class _Pending:
             at, found = next(
                 (at, len(self.rows[at])) for at in places or range(len(self.rows)) if len(self.rows[at]) < needed
             )
+            hint = "; give predicted tags in a file of their own" if self.has_predicted and found == 2 else ""
             raise FileError(
-                "bad_columns", f"expected {needed} columns in {source!r} line {self.line + at}, found {found}"
+                "bad_columns", f"expected {needed} columns in {source!r} line {self.line + at}, found {found}{hint}"
             )
         words, tags, predicted = (*_take_columns(rows, positions if n_columns > 1 else (0,)), (), ())[:3]
         return Sentence(words, tags, self.text, self.opens_document, self.document_id, self.line, predicted)

@@ -46,7 +46,9 @@ def read_gold(value: Any, text: str, tokens: Any = None) -> Gold | None:
         return _read_tags(value, text, tokens)
     if value and isinstance(value[0], str):
         raise ValueError("expected spans, found tags; set --tokens-column to the column of their tokens")
-    return Gold([_read_span(item, len(text)) for item in value])
+    spans = [_read_span(item, len(text)) for item in value]
+    # A span that is given twice is one annotation.
+    return Gold(list({(span["start"], span["end"], span["label"]): span for span in spans}.values()))
 
 
 def join_tokens(tokens: Any) -> str:
@@ -114,7 +116,11 @@ def _read_span(item: Any, length: int) -> dict[str, Any]:
     # A bool is an int to Python, and none to Arrow.
     is_placed = type(start) is int and type(end) is int and 0 <= start < end <= length
     if not is_placed or not isinstance(label, str):
-        raise ValueError(f"expected whole numbers with 0 <= start < end <= {length} and a label in each span")
+        # Numbers may be shown; a string could be the text itself.
+        found = ", ".join(str(value) if type(value) is int else type(value).__name__ for value in (start, end, label))
+        raise ValueError(
+            f"expected whole numbers with 0 <= start < end <= {length} and a label in each span, found {found}"
+        )
     try:
         label.encode()
     except UnicodeEncodeError:

@@ -124,10 +124,13 @@ def _pair(gold: Sentence, predicted: Sentence | None, files: TaggedFiles) -> _Se
         if alignment is None:
             pairs = itertools.zip_longest(gold.words, predicted.words)
             at = next(at for at, (a, b) in enumerate(pairs) if a != b)
-            wanted, found = (words[at] if at < len(words) else "" for words in (gold.words, predicted.words))
+            wanted, found = (
+                f"token {words[at]!r}" if at < len(words) else "the end of the sentence"
+                for words in (gold.words, predicted.words)
+            )
             raise ConfigError(
-                f"expected token {wanted!r} in {_name(files.predicted)!r} line {predicted.line + at} as in "
-                f"{files.gold.source!r} line {gold.line + at}, found {found!r}; the sentences do not line up"
+                f"expected {wanted} in {_name(files.predicted)!r} line {predicted.line + at} as in "
+                f"{files.gold.source!r} line {gold.line + at}, found {found}; the sentences do not line up"
             )
     return _SentencePair(gold, predicted, predicted.tags, alignment)
 

@@ -56,8 +56,20 @@ def describe_verdict(report: Mapping[str, Any]) -> str | None:
     interval = f"({name_level(gold)} interval {format_difference(low)} to {format_difference(high)})"
     gain = f"F1 {format_difference(sign * f1['value'])}"
     if better:
-        return f"{better.upper()} is better: {gain} {interval}, {p_value}."
-    return f"No difference that this gold could show: {gain} from A to B {interval}, {p_value}."
+        other = "b" if better == "a" else "a"
+        return f"{better.upper()} is better than {other.upper()}: {gain} {interval}, {p_value}."
+    sides = _describe_sides(gold["micro"]["difference"])
+    return f"No difference in F1 that this gold could show: {gain} from A to B {interval}{sides}, {p_value}."
+
+
+def _describe_sides(difference: Mapping[str, Mapping[str, float]]) -> str:
+    """What moved although F1 did not: precision and recall with an interval on one side of zero."""
+    moved = [
+        f"{name} {format_difference(difference[name]['value'])}"
+        for name in ("precision", "recall")
+        if difference[name]["low"] > 0 or difference[name]["high"] < 0
+    ]
+    return f", but {' and '.join(moved)}" if moved else ""
 
 
 def describe_changes(report: Mapping[str, Any]) -> str:

@@ -51,7 +51,13 @@ def average_labels(found: Array, spurious: Array, missed: Array, average: str) -
         nothing = np.zeros(np.shape(support))
         return Prf(nothing, nothing, nothing, support)
     if average == "macro":
-        precision, recall, f1 = (np.average(each, axis=0) for each in (scores.precision, scores.recall, scores.f1))
+        # A label that a resample lacks has no score there; a corpus has only labels that it holds.
+        weights = (found + spurious + missed > 0) if np.ndim(found) > 1 else None
+        if weights is not None:
+            weights = np.where(weights.any(axis=0), weights, 1)
+        precision, recall, f1 = (
+            np.average(each, axis=0, weights=weights) for each in (scores.precision, scores.recall, scores.f1)
+        )
         return Prf(precision, recall, f1, support)
     weights = np.where(support == 0, 1, found + missed)
     precision, recall, f1 = (

@@ -297,7 +297,7 @@ def _count_matches(
     blocks: tuple[PairBlock, PairBlock], n_replicates: int
 ) -> tuple[dict[Key, int], dict[Key, IntArray]]:
     """(side, label, outcome) to counts, and to their replicates; a document weighs the same on both sides."""
-    keys = document_keys(document.id for document in blocks[0].documents)
+    keys = document_keys(document.identity for document in blocks[0].documents)
     columns: dict[Key, IntArray] = {}
     for side, block in zip(SIDES, blocks, strict=True):
         by_label = Matches(block.default, block).count_by_label()

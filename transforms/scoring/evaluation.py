@@ -106,7 +106,7 @@ def evaluate_block(block: PairBlock, config: EvaluationConfig) -> Evaluation:
     Raises:
       ConfigError: a column to break down by has too many values.
     """
-    keys = document_keys(document.id for document in block.documents)
+    keys = document_keys(document.identity for document in block.documents)
     default = Matches(block.default, block)
     strict = default if block.strict is block.default else Matches(block.strict, block)
     explained = default if block.explained is block.default else strict
@@ -242,7 +242,8 @@ class _Differences:
         }
         self.worst.append(((-len(errors), described.id, described.row), row))
         return [
-            (document_key(f"{described.id} {described.row} {at}"), document, error) for at, error in enumerate(errors)
+            (document_key(f"{described.identity} {described.row} {at}"), document, error)
+            for at, error in enumerate(errors)
         ]
 
     def _sample(self, errors: Sequence[tuple[int, int, Any]]) -> None:

@@ -30,6 +30,12 @@ class Document:
     n_tokens: int
     groups: tuple[str, ...] = ()
 
+    @property
+    def identity(self) -> str:
+        """What stands for the document in draws: its id, without the folder of a file that is part of it."""
+        folder, slash, _ = self.source.rpartition("/")
+        return self.id.removeprefix(folder + slash)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reading:

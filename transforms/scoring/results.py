@@ -29,6 +29,7 @@ LEVEL = 0.95
 MODES = ("default", "strict")
 _KINDS = ("missed", "spurious", "boundary", "label", "both")
 _MOST_CONFUSIONS = 20
+_LEAST_DOCUMENTS = 2
 _MOST_GROUPS = 30
 _COUNTS = (
     "spelling_differences",
@@ -268,10 +269,12 @@ def _groups(dimension: str, groups: Mapping[str, Mapping[str, int]]) -> list[dic
 def _intervals(evaluation: Evaluation, labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     n_replicates = evaluation.mentions.n_replicates
     intervals: dict[str, Any] = {"level": LEVEL, "replicates": n_replicates}
-    if not n_replicates or not evaluation.counters:
+    # One document, however long, says nothing about others.
+    if not n_replicates or not evaluation.counters or evaluation.tallies["count", "documents"] < _LEAST_DOCUMENTS:
         return intervals
-    for name, replicates in _replicated_totals(evaluation, labels):
-        intervals[name] = list(interval(replicates, LEVEL))
+    for name, replicates, is_defined in _replicated_totals(evaluation, labels):
+        if is_defined.any():
+            intervals[name] = list(interval(replicates[is_defined], LEVEL))
     point = evaluation.mentions.score()
     names = ("precision", "recall", "f1")
     for name, replicates in zip(names, evaluation.mentions.replicate_scores(), strict=True):
@@ -280,17 +283,24 @@ def _intervals(evaluation: Evaluation, labels: Mapping[str, Sequence[str]]) -> d
     return intervals
 
 
-def _replicated_totals(evaluation: Evaluation, labels: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Array]]:
+def _replicated_totals(
+    evaluation: Evaluation, labels: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Array, Array]]:
+    """Names of totals, their values in each replicate, and which replicates hold anything to score."""
     replicates = evaluation.replicates
     for mode in MODES:
+        outcomes = [_column(replicates, mode, labels[mode], outcome) for outcome in (FOUND, SPURIOUS, MISSED)]
+        holds = np.sum(outcomes, axis=0) > 0
         for name, scores in exact_scores(replicates, mode, labels[mode]):
+            label = name.partition("labels.")[2]
+            is_defined = holds[labels[mode].index(label)] if label else holds.any(axis=0)
             for field in dataclasses.fields(scores)[:3]:
-                yield f"exact.{mode}.{name}.{field.name}", getattr(scores, field.name)
+                yield f"exact.{mode}.{name}.{field.name}", getattr(scores, field.name), is_defined
     nothing = np.zeros(evaluation.mentions.n_replicates, dtype=np.int64)
     for measure in MEASURES:
         counts = [replicates.get(("overlap", measure, outcome), nothing) for outcome in OUTCOMES]
         for name, overlap in zip(("precision", "recall", "f1"), score_overlaps(measure, counts), strict=True):
-            yield f"partial.{measure}.{name}", np.asarray(overlap)
+            yield f"partial.{measure}.{name}", np.asarray(overlap), np.sum(counts, axis=0) > 0
     total = replicates.get(("tokens", "total"))
     if total is not None:
-        yield "tokens.accuracy", replicates.get(("tokens", "correct"), nothing) / np.maximum(total, 1)
+        yield "tokens.accuracy", replicates.get(("tokens", "correct"), nothing) / np.maximum(total, 1), total > 0

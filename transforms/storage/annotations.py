@@ -85,7 +85,7 @@ def read_annotations(store: Store, receipt: Receipt, ids: Collection[str] = ()) 
       ids: the ids that are wanted; none for all.
 
     Raises:
-      StorageError: the slice's file is lost.
+      StorageError: the slice's file is lost, or is not what was written.
     """
     file = next((file for file in receipt.files if file["final"].startswith(f"{DATA}/")), None)
     if file is None:
@@ -157,7 +157,10 @@ def _open_data(store: Store, file: Mapping[str, Any]) -> Iterator[Any]:
             raw = store.open(name)
         except FileNotFoundError:
             continue
-        with raw:
-            yield raw
+        try:
+            with raw:
+                yield raw
+        except (pa.ArrowException, ValueError) as error:
+            raise StorageError(f"cannot read {name!r}, which a run wrote: {error}; annotate anew") from error
         return
     raise StorageError(f"lost {file['final']!r}: committed, but neither it nor {file['attempt']!r} exists")

@@ -84,7 +84,7 @@ def test_spelling_is_counted_and_shown(read):
 
 def test_tokens_that_do_not_line_up_name_file_line_and_both_tokens(read):
     with pytest.raises(
-        ConfigError, match=r"expected token 'c' in '.*predicted.conll' line 3 as in .* line 3, found 'x'"
+        ConfigError, match=r"expected token 'c' in '.*predicted.conll' line 3 as in .* line 3, found token 'x'"
     ):
         read("a O\nb O\nc O\nd O\n", "a O\nb O\nx O\n")
 

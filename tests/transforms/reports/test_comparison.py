@@ -116,18 +116,22 @@ def _print(report, width=110):
 
 
 def test_verdict_says_which_run_is_better_by_how_much_and_how_sure():
-    assert describe_verdict(REPORT) == "B is better: F1 +1.8 (95 % interval +0.6 to +3.1), McNemar p = 0.065."
+    assert describe_verdict(REPORT) == "B is better than A: F1 +1.8 (95 % interval +0.6 to +3.1), McNemar p = 0.065."
 
 
 def test_verdict_for_a_tells_what_a_gains():
     report = _make_report(micro=_contrast(0.539, 0.521, -0.031, -0.006, 0.004), better="a")
-    assert describe_verdict(report) == "A is better: F1 +1.8 (95 % interval +0.6 to +3.1), McNemar p = 0.065."
+    assert describe_verdict(report) == "A is better than B: F1 +1.8 (95 % interval +0.6 to +3.1), McNemar p = 0.065."
 
 
 def test_verdict_admits_that_gold_shows_no_difference():
     report = _make_report(micro=_contrast(0.539, 0.535, -0.02, 0.011, 0.6), better=None)
-    expected = "No difference that this gold could show: F1 −0.4 from A to B (95 % interval −2.0 to +1.1), "
-    assert describe_verdict(report) == f"{expected}McNemar p = 0.065."
+    expected = "No difference in F1 that this gold could show: F1 −0.4 from A to B (95 % interval −2.0 to +1.1)"
+    assert describe_verdict(report) == f"{expected}, McNemar p = 0.065."
+    difference = report["gold"]["micro"]["difference"]
+    difference["precision"] |= {"value": 0.2, "low": 0.1, "high": 0.3}
+    difference["recall"] |= {"value": -0.1, "low": -0.2, "high": -0.01}
+    assert describe_verdict(report) == f"{expected}, but precision +20.0 and recall −10.0, McNemar p = 0.065."
 
 
 def test_verdict_without_intervals_or_entities_or_gold():

@@ -122,7 +122,7 @@ def test_rank_wrong_puts_the_label_with_the_most_errors_first():
         ({"spelling_differences": 1}, "1 token spelled differently in gold and prediction."),
         ({"retokenized_sentences": 3}, "3 sentences cut into other tokens; matched by their characters."),
         ({"widened_entities": 2}, "2 predicted entities widened to whole tokens of gold."),
-        ({"invalid_sequences": {"gold": 1, "predicted": 0}}, "1 gold sequence of tags against the scheme."),
+        ({"invalid_sequences": {"gold": 1, "predicted": 0}}, "1 gold sequence with tags against the scheme."),
     ],
 )
 def test_find_notices_tells_of_each_count(counts, text):

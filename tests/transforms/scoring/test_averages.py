@@ -39,7 +39,8 @@ def test_replicates_are_averaged_as_the_corpus_is():
     for average in AVERAGES:
         together = average_labels(*counts, average)
         for b in range(6):
-            alone = average_labels(*counts[:, :, b], average)
+            held = counts[:, counts[:, :, b].any(axis=0), b]
+            alone = average_labels(*held, average)
             assert together.f1[b] == pytest.approx(alone.f1)
             assert together.precision[b] == pytest.approx(alone.precision)
 

@@ -166,6 +166,34 @@ def test_any_split_and_order_of_the_documents_gives_the_same_report(conll):
     assert reports[0]["counts"]["invalid_sequences"]["predicted"] > 0
 
 
+def test_resamples_without_a_label_say_nothing_about_it(tmp_path):
+    gold = [(at, 0, 2, 0) for at in range(20)] + [(0, 4, 6, 1), (0, 8, 9, 1)]
+    predicted = [(at, 0, 2, 0) for at in range(20)] + [(0, 4, 6, 1)]
+    report = _report(evaluate_block(_block(gold, predicted, n_documents=20), EvaluationConfig()))
+    recall = report["exact"]["default"]["labels"]["LOC"]["recall"]
+    assert report["intervals"]["exact.default.labels.LOC.recall"] == [recall, recall]
+    low, high = report["intervals"]["exact.default.macro.f1"]
+    assert low <= report["exact"]["default"]["macro"]["f1"] <= high
+
+
+def test_one_document_has_no_intervals():
+    report = _report(evaluate_block(_block([(0, 0, 2, 0)], [(0, 0, 2, 0)]), EvaluationConfig()))
+    assert report["intervals"] == {"level": 0.95, "replicates": 1000}
+
+
+def test_intervals_do_not_depend_on_the_folder_of_the_files(tmp_path):
+    reports = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "x.conll"
+        path.write_text("".join(f"w B-PER\nv {'B' if at % 3 else 'I'}-LOC\n\n" for at in range(30)))
+        files = TaggedFiles(stat_file(str(path)), stat_file(str(path)))
+        tags = TagConfig(scheme="BIO", predicted_scheme="BIO")
+        (block,) = read_tagged_blocks(files, tags)
+        reports.append(_report(evaluate_block(block, EvaluationConfig(n_replicates=50))))
+    assert reports[0]["intervals"] == reports[1]["intervals"]
+
+
 def test_intervals_hold_the_scores_and_shrink_with_documents(conll):
     tags = TagConfig(scheme="BIO", predicted_scheme="BIO")
     blocks = list(read_tagged_blocks(conll, tags, block_tokens=100))
