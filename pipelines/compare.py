@@ -83,8 +83,9 @@ class _Job:
         """Adds the transforms to a pipeline that leaves its results under a root."""
         import apache_beam as beam
 
-        from transforms.compare import CompareRuns, ReadAnnotations, WriteComparison
-        from transforms.join import ReadGold
+        from transforms.compare import CompareRuns, WriteComparison
+        from transforms.join import ReadGold, ReadRun
+        from transforms.pairing.compared import ANNOTATED_SCHEMA, read_annotated_rows
 
         options = self.options
         size_bytes = sum(run.size_bytes for run in self.runs)
@@ -94,7 +95,8 @@ class _Job:
         sides = {}
         for side, run in zip("ab", self.runs, strict=True):
             files = pipeline | f"Files of {side}" >> beam.Create(run.files, reshuffle=False)
-            read = ReadAnnotations(run.configure(rereads=options.reread_inputs), n_buckets)
+            config = run.configure(rereads=options.reread_inputs)
+            read = ReadRun(config, read_annotated_rows, ANNOTATED_SCHEMA, n_buckets)
             sides[side] = files | f"Spread {side}" >> beam.Reshuffle() | f"Read {side}" >> read
         if self.gold:
             slices, corpus = self.gold

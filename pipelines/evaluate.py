@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels, recognise_first
@@ -109,6 +110,8 @@ class _Job:
         import apache_beam as beam
 
         from transforms.join import JoinDocuments, ReadGold, ReadRun
+        from transforms.pairing.joined import PREDICTED_SCHEMA
+        from transforms.pairing.rows import read_run_rows
         from transforms.score import ReadTagged, ScoreDocuments, WriteResults
         from transforms.scoring.results import ResultsConfig
 
@@ -121,7 +124,9 @@ class _Job:
             rows = pipeline | "Run files" >> beam.Create(join.run.files, reshuffle=False)
             blocks = {
                 "gold": gold | "Spread gold" >> beam.Reshuffle() | ReadGold(join.corpus, join.groups, join.n_buckets),
-                "predicted": rows | "Spread run" >> beam.Reshuffle() | ReadRun(join.rows, join.n_buckets),
+                "predicted": rows
+                | "Spread run" >> beam.Reshuffle()
+                | ReadRun(join.rows, partial(read_run_rows, groups=join.kept), PREDICTED_SCHEMA, join.n_buckets),
             } | "Join" >> JoinDocuments(join.config)
         _ = (
             blocks
@@ -138,6 +143,7 @@ class _Join:
       slices: slices of the gold corpus.
       corpus: how they are read.
       groups: gold's columns to break scores down by.
+      kept: the run's columns to break scores down by.
       run: the run.
       rows: how its rows are read.
       config: how documents are compared.
@@ -148,6 +154,7 @@ class _Join:
     slices: tuple["Slice", ...]
     corpus: "CorpusConfig"
     groups: tuple[str, ...]
+    kept: tuple[str, ...]
     run: CompleteRun
     rows: "RunConfig"
     config: "JoinConfig"
@@ -173,7 +180,7 @@ def _plan(options: EvaluateOptions) -> _Job:
     joined = None
     if _is_run(options.predicted):
         joined = _plan_join(options, gold, tags)
-        scoring = dataclasses.replace(scoring, groups=(*joined.groups, *joined.rows.groups))
+        scoring = dataclasses.replace(scoring, groups=(*joined.groups, *joined.kept))
     else:
         tagged = tuple(_plan_tagged(options, gold))
         tags = dataclasses.replace(tags, predicted_scheme=_find_predicted_scheme(options, tagged[0], scheme))
@@ -267,8 +274,9 @@ def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], tags: "TagCo
         slices=tuple(cut_files(gold, corpus, options.slice_size or choose_slice_bytes(gold))),
         corpus=corpus,
         groups=groups,
+        kept=kept,
         run=run,
-        rows=run.configure(groups=kept, rereads=options.reread_inputs),
+        rows=run.configure(rereads=options.reread_inputs),
         config=JoinConfig(tags=tags, boundaries=options.boundaries),
         results=ResultsConfig(
             calibrator="" if options.calibrate == "none" else options.calibrate,

@@ -69,16 +69,11 @@ class CompleteRun(Run):
     files: tuple["RunFiles", ...]
     size_bytes: int
 
-    def configure(self, *, groups: tuple[str, ...] = (), rereads: bool = False) -> "RunConfig":
-        """How its rows are read.
-
-        Args:
-          groups: kept columns whose values scores are broken down by.
-          rereads: whether its input is read again for the texts.
-        """
+    def configure(self, *, rereads: bool) -> "RunConfig":
+        """Where its rows are and how they were written; `rereads` says whether its input is read again for texts."""
         from transforms.join import RunConfig
 
-        return RunConfig(root=self.root, unit=self.unit, groups=groups, corpus=self.corpus if rereads else None)
+        return RunConfig(root=self.root, unit=self.unit, corpus=self.corpus if rereads else None)
 
 
 def open_run(name: str, *, flag: str) -> Run:

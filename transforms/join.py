@@ -1,7 +1,7 @@
 """Gold documents and the rows of a run to blocks of documents with both, joined by id."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,7 +14,6 @@ from transforms.pairing.rows import (
     gather_rows,
     read_dead_rows,
     read_gold_rows,
-    read_run_rows,
     spread_rows,
 )
 from transforms.scoring.pairs import PairBlock
@@ -43,13 +42,11 @@ class RunConfig:
     Attributes:
       root: root of the run's store.
       unit: unit of its offsets.
-      groups: kept columns whose values scores are broken down by.
       corpus: how its input is read again, to join texts that differ in white space; None to do without.
     """
 
     root: str
     unit: str
-    groups: tuple[str, ...] = ()
     corpus: CorpusConfig | None = None
 
 
@@ -81,11 +78,15 @@ class ReadRun(beam.PTransform):  # type: ignore[misc]
     """Output files of a run in, (bucket, Arrow message) of their rows out.
 
     Attributes:
-      config: how the rows are read.
+      config: where the rows are and how they were written.
+      read_rows: reads an output file, given the store, the file's name and `unit`, to tables of the schema.
+      schema: schema of the tables.
       n_buckets: how many buckets ids are spread over.
     """
 
     config: RunConfig
+    read_rows: Callable[..., Iterator[pa.Table]]
+    schema: pa.Schema
     n_buckets: int
 
     def expand(self, files: beam.PCollection[RunFiles]) -> beam.PCollection[tuple[int, bytes]]:
@@ -99,10 +100,10 @@ class ReadRun(beam.PTransform):  # type: ignore[misc]
     def _tables(self, files: RunFiles) -> Iterator[pa.Table]:
         store = open_store(self.config.root)
         if files.data:
-            rows = read_run_rows(store, files.data, unit=self.config.unit, groups=self.config.groups)
+            rows = self.read_rows(store, files.data, unit=self.config.unit)
             yield from attach_texts(rows, files.slice_, self.config.corpus) if self.config.corpus else rows
         if files.dead:
-            yield read_dead_rows(store, files.dead)
+            yield read_dead_rows(store, files.dead, self.schema)
 
 
 @dataclasses.dataclass

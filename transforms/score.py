@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 
@@ -46,7 +47,7 @@ class ScoreDocuments(beam.PTransform):  # type: ignore[misc]
     def expand(self, blocks: beam.PCollection[PairBlock]) -> beam.PCollection[Evaluation]:
         """See the class."""
         scored = blocks | "Score blocks" >> beam.Map(evaluate_block, self.config).with_output_types(Evaluation)
-        return scored | "Sum evaluations" >> beam.CombineGlobally(_SumEvaluations(self.config.n_replicates))
+        return scored | "Sum evaluations" >> beam.CombineGlobally(SumValues(Evaluation.empty(self.config.n_replicates)))
 
 
 @dataclasses.dataclass
@@ -74,18 +75,28 @@ class WriteResults(beam.PTransform):  # type: ignore[misc]
         open_store(self.root).put(self.name, dump_json({"report": results.report, **content}))
 
 
-class _SumEvaluations(beam.CombineFn):  # type: ignore[misc]
-    def __init__(self, n_replicates: int) -> None:
-        self._n_replicates = n_replicates
+class SumValues(beam.CombineFn):  # type: ignore[misc]
+    """Values that add up in, their sum out.
 
-    def create_accumulator(self) -> Evaluation:
-        return Evaluation.empty(self._n_replicates)
+    Args:
+      zero: the sum of none.
+    """
 
-    def add_input(self, accumulator: Evaluation, element: Evaluation) -> Evaluation:
+    def __init__(self, zero: Any) -> None:
+        self._zero = zero
+
+    def create_accumulator(self) -> Any:
+        """The sum of none."""
+        return self._zero
+
+    def add_input(self, accumulator: Any, element: Any) -> Any:
+        """One more value."""
         return accumulator + element
 
-    def merge_accumulators(self, accumulators: Iterable[Evaluation]) -> Evaluation:
-        return sum(accumulators, self.create_accumulator())
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+        """Sums of several workers."""
+        return sum(accumulators, self._zero)
 
-    def extract_output(self, accumulator: Evaluation) -> Evaluation:
+    def extract_output(self, accumulator: Any) -> Any:
+        """The sum."""
         return accumulator

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from schemas.annotations import ENTITY_TYPE
 from schemas.labels import OUTSIDE
@@ -39,7 +38,6 @@ ANNOTATED_SCHEMA = pa.schema(
 )
 """`entities` is null for a document that became a dead letter; `text` is null unless the run's input was read again."""
 
-_DEAD_COLUMNS = ["id", "source", "row", "digest"]
 _ORDER = [("source", "ascending"), ("row", "ascending")]
 
 
@@ -58,16 +56,6 @@ def read_annotated_rows(store: Store, name: str, *, unit: str) -> Iterator[pa.Ta
             columns["entities"] = pa.array(columns["entities"].to_pylist(), pa.list_(ENTITY_TYPE))
         others = {"unit": pa.repeat(unit, rows.num_rows), "text": pa.nulls(rows.num_rows)}
         yield conform({**columns, **others}, ANNOTATED_SCHEMA)
-
-
-def read_dead_letters(store: Store, name: str) -> pa.Table:
-    """A file of dead letters to a table of ANNOTATED_SCHEMA; letters about whole files name no document."""
-    with store.open(name) as raw:
-        letters = pq.read_table(raw, columns=_DEAD_COLUMNS)
-    letters = letters.filter(pc.is_valid(letters.column("id")))
-    nothing = pa.nulls(letters.num_rows)
-    columns = {name: letters.column(name) for name in _DEAD_COLUMNS}
-    return conform({"unit": nothing, "text": nothing, "entities": nothing, **columns}, ANNOTATED_SCHEMA)
 
 
 def compare_documents(a: pa.Table, b: pa.Table, gold: pa.Table | None, config: JoinConfig) -> ComparedBlock:

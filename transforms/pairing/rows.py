@@ -77,17 +77,16 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
         yield conform(columns, PREDICTED_SCHEMA)
 
 
-def read_dead_rows(store: Store, name: str) -> pa.Table:
-    """A file of dead letters to a table of PREDICTED_SCHEMA; letters about whole files name no document."""
+def read_dead_rows(store: Store, name: str, schema: pa.Schema) -> pa.Table:
+    """A file of dead letters to a table of the schema of a run's rows; letters about whole files name no document."""
     with store.open(name) as raw:
-        letters = pq.read_table(raw, columns=["id", "source", "row"])
+        letters = pq.read_table(raw, columns=["id", "source", "row", "digest"])
     letters = letters.filter(letters.column("id").is_valid())
     nothing = pa.nulls(letters.num_rows)
     columns = {
-        field.name: letters.column(field.name) if field.name in letters.column_names else nothing
-        for field in PREDICTED_SCHEMA
+        field.name: letters.column(field.name) if field.name in letters.column_names else nothing for field in schema
     }
-    return conform(columns, PREDICTED_SCHEMA)
+    return conform(columns, schema)
 
 
 def attach_texts(rows: Iterable[pa.Table], slice_: Slice, corpus: CorpusConfig) -> Iterator[pa.Table]:

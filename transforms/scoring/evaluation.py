@@ -89,13 +89,13 @@ class Evaluation:
         tallies = add_counts(self.tallies, other.tallies)
         _check_groups(tallies)
         names = self.samples.keys() | other.samples.keys()
-        scores = self.scores if other.scores is None else other.scores if self.scores is None else None
+        scores = [each for each in (self.scores, other.scores) if each is not None]
         return Evaluation(
             counters=add_counts(self.counters, other.counters),
             replicates=add_counts(self.replicates, other.replicates),
             tallies=tallies,
             mentions=self.mentions + other.mentions,
-            scores=self.scores + other.scores if self.scores is not None and other.scores is not None else scores,
+            scores=sum(scores, ScoreHistogram()) if scores else None,
             samples={name: _keep(name, [*self.samples.get(name, ()), *other.samples.get(name, ())]) for name in names},
         )
 
