@@ -31,19 +31,13 @@ def watch_commits(store: Store, slices: Sequence[Slice], *, is_shown: bool) -> I
         yield
         return
     rows = {slice_.slice_id: slice_.rows for slice_ in slices}
-    stop = threading.Event()
     show = _show_bar if sys.stderr.isatty() else _show_lines
 
     def count_done() -> int:
         return sum(rows.get(name, 0) for name in store.list(COMMITS))
 
-    thread = threading.Thread(target=show, args=(count_done, sum(rows.values()), stop), daemon=True)
-    thread.start()
-    try:
+    with _telling(lambda stop: show(count_done, sum(rows.values()), stop)):
         yield
-    finally:
-        stop.set()
-        thread.join(timeout=10)
 
 
 @contextlib.contextmanager
@@ -58,13 +52,21 @@ def watch_clock(text: str, *, is_shown: bool) -> Iterator[None]:
             progress.add_task(text, total=None)
             yield
         return
-    stop, started = threading.Event(), time.monotonic()
+    started = time.monotonic()
 
-    def tell() -> None:
+    def tell(stop: threading.Event) -> None:
         while not stop.wait(_LINE_S):
             print(f"{text}, {time.monotonic() - started:,.0f} s", file=sys.stderr, flush=True)
 
-    thread = threading.Thread(target=tell, daemon=True)
+    with _telling(tell):
+        yield
+
+
+@contextlib.contextmanager
+def _telling(tell: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs a function in a thread beside the body, and tells it by an event that the body has ended."""
+    stop = threading.Event()
+    thread = threading.Thread(target=tell, args=(stop,), daemon=True)
     thread.start()
     try:
         yield
