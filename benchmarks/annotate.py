@@ -29,15 +29,15 @@ def load_texts(n_documents):
 
 def build_spanmill(model):
     """Our tagger as a function from texts to nothing, and its number of tokens."""
-    from transforms.models.catalog import configure_torch
+    from transforms.models.backends import BackendConfig
+    from transforms.models.catalog import configure_tagger
     from transforms.models.checkpoint import find_checkpoint
-    from transforms.models.torch_classifier import TorchConfig
     from transforms.models.window_tagger import DecodingConfig
     from transforms.text.windows import WindowConfig
 
-    config = configure_torch(
+    config = configure_tagger(
         find_checkpoint(model),
-        torch=TorchConfig(),
+        backend=BackendConfig(),
         windows=WindowConfig(),
         decoding=DecodingConfig(),
         batch_tokens=2048,

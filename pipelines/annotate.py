@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from schemas.slices import FileRef, Slice
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
-    from transforms.models.catalog import TorchTaggerConfig
+    from transforms.models.catalog import CheckpointTaggerConfig
     from transforms.storage.runs import RunState
     from transforms.storage.store import Store
 
@@ -60,11 +60,16 @@ class AnnotateOptions:
     max_document_bytes: int = option("longer documents become dead letters", 64 << 20)
     output_format: str = option("format of the output", "parquet", choices=("parquet", "jsonl"))
     layout: str = option("a row per document, or flat: a row per entity", "document", choices=("document", "flat"))
+    backend: str = option(
+        "what runs the model; auto takes the fastest engine in the model folder with the wanted precision",
+        "auto",
+        choices=("auto", "torch", "onnx", "openvino"),
+    )
     device: str = option("cpu or cuda", "cpu")
     precision: str = option(
-        "fp32 on the CPU and bf16 on CUDA when auto", "auto", choices=("auto", "fp32", "bf16", "fp16")
+        "fp32 on the CPU and bf16 on CUDA when auto", "auto", choices=("auto", "fp32", "bf16", "fp16", "int8")
     )
-    threads: int = option("threads of the model per process, 0 for PyTorch's choice", 0)
+    threads: int = option("threads of the model per process, 0 for the cores divided by local workers", 0)
     batch_tokens: int = option("padded tokens per batch, 0 for 2,048 on the CPU and 65,536 on CUDA", 0)
     slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
     bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
@@ -87,7 +92,7 @@ class _Job:
 
     options: AnnotateOptions
     corpus: "CorpusConfig"
-    tagger: "TorchTaggerConfig"
+    tagger: "CheckpointTaggerConfig"
     entities: "EntityConfig"
     settings: dict[str, Any]
     root: str
@@ -125,9 +130,10 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
     from transforms.corpora.files import list_files
     from transforms.corpora.formats import cut_files
     from transforms.models.annotator import check_labels
-    from transforms.models.catalog import configure_torch
+    from transforms.models.backends import BackendConfig, check_device
+    from transforms.models.catalog import configure_tagger
     from transforms.models.checkpoint import find_checkpoint
-    from transforms.models.torch_classifier import TorchConfig, check_device
+    from transforms.models.engines import choose_backend
     from transforms.models.window_tagger import DecodingConfig
     from transforms.storage.runs import plan_run
     from transforms.storage.store import open_store
@@ -145,17 +151,24 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
         conll_columns=options.conll_columns,
     )
     entities = _configure_entities(options)
-    torch = TorchConfig(device=options.device, precision=options.precision, threads=_threads(options, beam_flags))
     windows = WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens)
     decoding = DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation)
     files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
     checkpoint = find_checkpoint(options.model, scheme=options.scheme)
     check_labels(entities, checkpoint.tag_set.labels)
+    backend = BackendConfig(
+        backend=choose_backend(checkpoint, device=options.device, precision=options.precision)
+        if options.backend == "auto"
+        else options.backend,
+        device=options.device,
+        precision=options.precision,
+        threads=_threads(options, beam_flags),
+    )
     if _flag_value(beam_flags, "--runner", "FnApiRunner") in _LOCAL_RUNNERS:
-        check_device(options.device)
-    tagger = configure_torch(
+        check_device(backend)
+    tagger = configure_tagger(
         checkpoint,
-        torch=torch,
+        backend=backend,
         windows=windows,
         decoding=decoding,
         batch_tokens=options.batch_tokens or _BATCH_TOKENS[options.device.partition(":")[0]],

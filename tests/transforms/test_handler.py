@@ -5,9 +5,9 @@ import pytest
 from apache_beam.testing.util import assert_that
 
 from tests.conftest import ROOT
-from transforms.models.catalog import configure_torch
+from transforms.models.backends import BackendConfig
+from transforms.models.catalog import configure_tagger
 from transforms.models.checkpoint import find_checkpoint
-from transforms.models.torch_classifier import TorchConfig
 from transforms.models.window_tagger import DecodingConfig
 from transforms.text.windows import WindowConfig
 
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 def handler():
     from transforms.handler import TaggerHandler
 
-    config = configure_torch(
+    config = configure_tagger(
         find_checkpoint(str(ROOT / "assets/model")),
-        torch=TorchConfig(),
+        backend=BackendConfig(),
         windows=WindowConfig(),
         decoding=DecodingConfig(),
         batch_tokens=1024,

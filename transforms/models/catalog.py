@@ -4,9 +4,13 @@ import dataclasses
 from typing import Any, Protocol
 
 from schemas.errors import CheckpointError
+from transforms.models.backends import BackendConfig
 from transforms.models.checkpoint import Checkpoint, find_checkpoint, read_tokenizer
-from transforms.models.tagger import Tagger
-from transforms.models.torch_classifier import TorchClassifier, TorchConfig
+from transforms.models.engines import open_engine
+from transforms.models.onnx_classifier import OnnxClassifier
+from transforms.models.openvino_classifier import OpenvinoClassifier
+from transforms.models.tagger import Tagger, TokenClassifier
+from transforms.models.torch_classifier import TorchClassifier
 from transforms.models.window_tagger import DecodingConfig, WindowTagger
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig
@@ -26,15 +30,15 @@ class TaggerConfig(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TorchTaggerConfig:
-    """A token-classification checkpoint run by PyTorch.
+class CheckpointTaggerConfig:
+    """A token-classification checkpoint, run by PyTorch or, as an engine exported from it, by another backend.
 
     Attributes:
       model: reference of the checkpoint (see transforms.models.checkpoint).
-      digest: what its content must be.
+      digest: what the content of the checkpoint, or of the engine, must be.
       tags: its tags.
       scheme: the tag scheme, resolved.
-      torch: device, precision and threads.
+      backend: what runs it, device, precision and threads.
       windows: how documents are cut, within the model's limit.
       decoding: how probabilities become entities.
       batch_tokens: most padded tokens in a batch.
@@ -44,7 +48,7 @@ class TorchTaggerConfig:
     digest: str
     tags: tuple[str, ...]
     scheme: str
-    torch: TorchConfig
+    backend: BackendConfig
     windows: WindowConfig
     decoding: DecodingConfig
     batch_tokens: int
@@ -52,11 +56,11 @@ class TorchTaggerConfig:
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
         return {
-            "tagger": "torch",
+            "tagger": self.backend.backend,
             "model": self.digest,
             "tags": list(self.tags),
             "scheme": self.scheme,
-            "precision": self.torch.resolved_precision,
+            "precision": self.backend.resolved_precision,
             "windows": dataclasses.asdict(self.windows),
             "decoding": dataclasses.asdict(self.decoding),
         }
@@ -65,16 +69,16 @@ class TorchTaggerConfig:
         """Loads the weights, and the tokenizer as JSON.
 
         Raises:
-          CheckpointError: the checkpoint is not the one that the run was planned with.
+          CheckpointError: the checkpoint or engine is not the one that the run was planned with.
         """
         checkpoint = find_checkpoint(self.model, scheme=self.scheme)
-        if checkpoint.digest != self.digest:
+        digest = _digest(checkpoint, self.backend)
+        if digest != self.digest:
             raise CheckpointError(
-                f"expected model {self.model!r} with digest {self.digest[:16]}, found {checkpoint.digest[:16]}; "
+                f"expected model {self.model!r} with digest {self.digest[:16]}, found {digest[:16]}; "
                 "it changed since the run was planned"
             )
-        classifier = TorchClassifier(checkpoint.folder, checkpoint.tag_set, self.torch)
-        return LoadedModel(classifier, read_tokenizer(checkpoint.folder))
+        return LoadedModel(load_classifier(checkpoint, self.backend), read_tokenizer(checkpoint.folder))
 
     def build(self, shared: "LoadedModel") -> Tagger:
         """A tagger for one thread: its own tokenizer around the shared weights."""
@@ -96,25 +100,60 @@ class LoadedModel:
       tokenizer: the tokenizer as JSON, from which each thread builds its own.
     """
 
-    classifier: TorchClassifier
+    classifier: TokenClassifier
     tokenizer: str
 
 
-def configure_torch(
-    checkpoint: Checkpoint, *, torch: TorchConfig, windows: WindowConfig, decoding: DecodingConfig, batch_tokens: int
-) -> TorchTaggerConfig:
-    """A checkpoint and options to a config, with the window held within what the model reads."""
+def configure_tagger(
+    checkpoint: Checkpoint,
+    *,
+    backend: BackendConfig,
+    windows: WindowConfig,
+    decoding: DecodingConfig,
+    batch_tokens: int,
+) -> CheckpointTaggerConfig:
+    """A checkpoint and options to a config, with the window held within what the model reads.
+
+    Raises:
+      CheckpointError: the checkpoint has no engine for the backend and precision.
+    """
     if windows.max_tokens > checkpoint.max_tokens:
         windows = WindowConfig(
             max_tokens=checkpoint.max_tokens, overlap_tokens=min(windows.overlap_tokens, checkpoint.max_tokens // 3)
         )
-    return TorchTaggerConfig(
+    return CheckpointTaggerConfig(
         model=checkpoint.reference,
-        digest=checkpoint.digest,
+        digest=_digest(checkpoint, backend),
         tags=checkpoint.tag_set.tags,
         scheme=checkpoint.tag_set.scheme,
-        torch=torch,
+        backend=backend,
         windows=windows,
         decoding=decoding,
         batch_tokens=batch_tokens,
     )
+
+
+def load_classifier(checkpoint: Checkpoint, backend: BackendConfig) -> TokenClassifier:
+    """The checkpoint, or the engine exported from it, in the backend that runs it.
+
+    Raises:
+      CheckpointError: it cannot be loaded, or there is no such engine.
+      ConfigError: the device is not there.
+    """
+    if backend.backend == "torch":
+        return TorchClassifier(checkpoint.folder, checkpoint.tag_set, backend)
+    engine = open_engine(checkpoint, backend.backend, backend.resolved_precision)
+    return _ENGINES[backend.backend](engine, checkpoint.tag_set, backend)
+
+
+def _digest(checkpoint: Checkpoint, backend: BackendConfig) -> str:
+    """The digest of what answers: the checkpoint, or the engine exported from it."""
+    if backend.backend == "torch":
+        return checkpoint.digest
+    return open_engine(checkpoint, backend.backend, backend.resolved_precision).card.digest
+
+
+_ENGINES: dict[str, type[OnnxClassifier] | type[OpenvinoClassifier]] = {
+    "onnx": OnnxClassifier,
+    "openvino": OpenvinoClassifier,
+}

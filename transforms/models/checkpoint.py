@@ -31,6 +31,7 @@ _CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*
 _VOCABULARIES = ("vocab*", "merges.txt", "*.model")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _UNLIMITED = 1_000_000
+ENGINES_FOLDER = "engines"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -134,9 +135,11 @@ def _download(url: str) -> Path:
     partial = cache / f"{key}.{os.getpid()}"
     partial.mkdir(parents=True, exist_ok=True)
     for file in files:
-        name = file.uri.rpartition("/")[2]
-        if any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, *_PICKLES)):
-            with open_stream(file) as source, (partial / name).open("wb") as copy:
+        *_, grandparent, parent, name = ["", "", *file.uri.split("/")]
+        inside = Path(ENGINES_FOLDER, parent) if grandparent == ENGINES_FOLDER else Path()
+        if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, *_PICKLES)):
+            (partial / inside).mkdir(parents=True, exist_ok=True)
+            with open_stream(file) as source, (partial / inside / name).open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
     try:
         partial.rename(target)
@@ -152,7 +155,7 @@ def _download_from_hub(name: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_CONTENT)))
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=[*_CONTENT, f"{ENGINES_FOLDER}/*"]))
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         reason = type(error).__name__
         raise CheckpointError(

@@ -1,67 +1,16 @@
 """Token classification with PyTorch: any safetensors checkpoint that transformers' auto class loads."""
 
-import dataclasses
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from schemas.errors import CheckpointError, ConfigError, ModelError
+from schemas.errors import CheckpointError, ModelError
 from schemas.labels import TagSet
+from transforms.models.backends import BackendConfig, check_device
 from transforms.models.tagger import FloatArray, IntArray
-
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-DEVICES = ("cpu", "cuda")
-MOST_THREADS = 256
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TorchConfig:
-    """How PyTorch runs the model.
-
-    Attributes:
-      device: cpu or cuda; cuda without a GPU is an error.
-      precision: auto (fp32 on the CPU, bf16 on CUDA), fp32, bf16 or fp16.
-      threads: intra-op threads; 0 leaves PyTorch's own choice, one per core.
-    """
-
-    device: str = "cpu"
-    precision: str = "auto"
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        if self.device.partition(":")[0] not in DEVICES:
-            raise ConfigError(f"expected --device to be one of {DEVICES}, found {self.device!r}")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"expected --precision to be one of {PRECISIONS}, found {self.precision!r}")
-        if not 0 <= self.threads <= MOST_THREADS:
-            raise ConfigError(f"expected --threads between 0 and {MOST_THREADS}, found {self.threads}")
-
-    @property
-    def resolved_precision(self) -> str:
-        """The precision that `auto` stands for, which follows from the device alone."""
-        if self.precision != "auto":
-            return self.precision
-        return "fp32" if self.device == "cpu" else "bf16"
-
-
-def check_device(device: str) -> None:
-    """Refuses a device that is not there.
-
-    Raises:
-      ConfigError: CUDA is asked for and PyTorch finds no GPU.
-    """
-    if device.startswith("cuda"):
-        import torch
-
-        if not torch.cuda.is_available():
-            raise ConfigError(
-                f"expected a GPU for --device {device}, found none (torch {torch.__version__}); "
-                "set --device cpu or install a CUDA build of torch"
-            )
+from transforms.text.packing import padding_mask
 
 
 class TorchClassifier:
@@ -77,12 +26,12 @@ class TorchClassifier:
       ConfigError: the device is not there.
     """
 
-    def __init__(self, folder: Path, tag_set: TagSet, config: TorchConfig) -> None:
+    def __init__(self, folder: Path, tag_set: TagSet, config: BackendConfig) -> None:
         # oneDNN keeps code for each of the last 1,024 shapes, and batches come in many: memory would grow for long.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         import torch
 
-        check_device(config.device)
+        check_device(config)
         if config.threads:
             torch.set_num_threads(config.threads)
         self._torch = torch
@@ -134,7 +83,7 @@ class TorchClassifier:
         """Attention mask (n_windows, longest), or None when nothing is padded."""
         if int(lengths.min()) == ids.shape[1]:
             return None
-        return self._torch.from_numpy((np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64))
+        return self._torch.from_numpy(padding_mask(lengths, ids.shape[1]))
 
 
 def load_model(folder: Path, dtype: Any) -> Any:

@@ -28,3 +28,12 @@ def pack_windows(lengths: npt.NDArray[np.int64], budget_tokens: int) -> list[npt
         batches.append(order[begin : begin + count])
         begin += count
     return batches
+
+
+def padding_mask(lengths: npt.NDArray[np.int64], longest: int) -> npt.NDArray[np.int64]:
+    """Which tokens of a batch are real, (n_windows, longest): ones, then zeros where it is padded on the right.
+
+    >>> padding_mask(np.array([3, 1]), 3).tolist()
+    [[1, 1, 1], [1, 0, 0]]
+    """
+    return (np.arange(longest) < lengths[:, None]).astype(np.int64)

@@ -5,9 +5,9 @@ import warnings
 import pytest
 
 from tests.conftest import ROOT
-from transforms.models.catalog import configure_torch
+from transforms.models.backends import BackendConfig
+from transforms.models.catalog import configure_tagger
 from transforms.models.checkpoint import find_checkpoint
-from transforms.models.torch_classifier import TorchConfig
 from transforms.models.window_tagger import DecodingConfig
 from transforms.text.windows import WindowConfig
 
@@ -33,9 +33,9 @@ def pipeline():
 
 
 def _tag(texts, aggregation):
-    config = configure_torch(
+    config = configure_tagger(
         find_checkpoint(str(MODEL)),
-        torch=TorchConfig(),
+        backend=BackendConfig(),
         windows=WindowConfig(),
         decoding=DecodingConfig(decoder="argmax", aggregation=aggregation),
         batch_tokens=2048,

@@ -3,13 +3,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import CheckpointError, ConfigError, ModelError
+from transforms.models.backends import BackendConfig, check_device
 from transforms.models.checkpoint import find_checkpoint
-from transforms.models.torch_classifier import TorchClassifier, TorchConfig, check_device
+from transforms.models.torch_classifier import TorchClassifier
 
 
 @pytest.fixture(scope="module")
 def classifier(tiny_checkpoint):
-    return TorchClassifier(tiny_checkpoint, find_checkpoint(str(tiny_checkpoint)).tag_set, TorchConfig())
+    return TorchClassifier(tiny_checkpoint, find_checkpoint(str(tiny_checkpoint)).tag_set, BackendConfig())
 
 
 def test_submit_gives_probabilities_per_token(classifier):
@@ -32,13 +33,13 @@ def test_a_checkpoint_without_its_head_is_refused(tiny_checkpoint, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"classifier\.weight"):
-        TorchClassifier(tmp_path, find_checkpoint(str(tmp_path)).tag_set, TorchConfig())
+        TorchClassifier(tmp_path, find_checkpoint(str(tmp_path)).tag_set, BackendConfig())
 
 
 def test_cuda_without_a_gpu_is_an_error(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="--device cpu"):
-        check_device("cuda")
+        check_device(BackendConfig(device="cuda"))
 
 
 @pytest.mark.parametrize(
@@ -60,18 +61,18 @@ def test_errors_of_torch_tell_memory_from_a_broken_device(classifier, monkeypatc
 
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "fp32"), ("cuda", "bf16")])
 def test_precision_auto_follows_from_the_device_alone(device, precision):
-    assert TorchConfig(device=device).resolved_precision == precision
+    assert BackendConfig(device=device).resolved_precision == precision
 
 
 @pytest.mark.parametrize("option", [{"device": "tpu"}, {"precision": "int3"}, {"threads": -1}])
 def test_torch_config_refuses_what_it_does_not_know(option):
     with pytest.raises(ConfigError, match="expected --"):
-        TorchConfig(**option)
+        BackendConfig(**option)
 
 
 def test_bf16_and_fp32_agree(tiny_checkpoint, classifier):
     tag_set = find_checkpoint(str(tiny_checkpoint)).tag_set
-    half = TorchClassifier(tiny_checkpoint, tag_set, TorchConfig(precision="bf16"))
+    half = TorchClassifier(tiny_checkpoint, tag_set, BackendConfig(precision="bf16"))
     ids, lengths = np.array([[2, 10, 11, 3]]), np.array([4])
     np.testing.assert_allclose(half.submit(ids, lengths)(), classifier.submit(ids, lengths)(), atol=0.1)
 
@@ -79,7 +80,7 @@ def test_bf16_and_fp32_agree(tiny_checkpoint, classifier):
 @pytest.mark.gpu
 def test_cuda_answers_as_the_cpu_does(tiny_checkpoint, classifier):
     tag_set = find_checkpoint(str(tiny_checkpoint)).tag_set
-    on_gpu = TorchClassifier(tiny_checkpoint, tag_set, TorchConfig(device="cuda", precision="fp32"))
+    on_gpu = TorchClassifier(tiny_checkpoint, tag_set, BackendConfig(device="cuda", precision="fp32"))
     ids, lengths = np.array([[2, 10, 11, 3], [2, 12, 3, 0]]), np.array([4, 3])
     fetches = [on_gpu.submit(ids, lengths) for _ in range(3)]
     for fetch in fetches:

@@ -1,0 +1,78 @@
+"""The libraries that can run a model, and how they are told to."""
+
+import dataclasses
+
+from schemas.errors import ConfigError
+
+PRECISIONS = {
+    "torch": ("fp32", "bf16", "fp16"),
+    "onnx": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+}
+DEVICES = {"torch": ("cpu", "cuda"), "onnx": ("cpu", "cuda"), "openvino": ("cpu",)}
+MOST_THREADS = 256
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BackendConfig:
+    """What runs the model, where, and how exactly.
+
+    Attributes:
+      backend: torch, onnx or openvino.
+      device: cpu or cuda, which may carry a number (cuda:1).
+      precision: auto (fp32 on the CPU, bf16 in PyTorch on CUDA), fp32, bf16, fp16 or int8.
+      threads: threads of one forward pass; 0 for one per core.
+    """
+
+    backend: str = "torch"
+    device: str = "cpu"
+    precision: str = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.backend not in PRECISIONS:
+            raise ConfigError(f"expected --backend to be one of {tuple(PRECISIONS)}, found {self.backend!r}")
+        if self.device.partition(":")[0] not in DEVICES[self.backend]:
+            raise ConfigError(
+                f"expected --device of backend {self.backend} to be one of {DEVICES[self.backend]}, "
+                f"found {self.device!r}"
+            )
+        if self.precision not in ("auto", *PRECISIONS[self.backend]):
+            raise ConfigError(
+                f"expected --precision of backend {self.backend} to be auto or one of {PRECISIONS[self.backend]}, "
+                f"found {self.precision!r}"
+            )
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"expected --threads between 0 and {MOST_THREADS}, found {self.threads}")
+
+    @property
+    def resolved_precision(self) -> str:
+        """The precision that `auto` stands for, which follows from the backend and the device alone."""
+        if self.precision != "auto":
+            return self.precision
+        return "bf16" if self.backend == "torch" and self.device != "cpu" else "fp32"
+
+
+def check_device(config: BackendConfig) -> None:
+    """Refuses a device that is not there.
+
+    Raises:
+      ConfigError: CUDA is asked for and the backend finds no GPU.
+    """
+    if not config.device.startswith("cuda"):
+        return
+    if config.backend == "onnx":
+        import onnxruntime
+
+        found, version = "CUDAExecutionProvider" in onnxruntime.get_available_providers(), onnxruntime.__version__
+        remedy = "pip install onnxruntime-gpu in place of onnxruntime"
+    else:
+        import torch
+
+        found, version = torch.cuda.is_available(), torch.__version__
+        remedy = "install a CUDA build of torch"
+    if not found:
+        raise ConfigError(
+            f"expected a GPU for --device {config.device}, found none ({config.backend} {version}); "
+            f"set --device cpu or {remedy}"
+        )

@@ -1,0 +1,118 @@
+"""Engines: a checkpoint translated for another backend, kept in the folder `engines` beside its weights.
+
+    my-model/
+      config.json  tokenizer.json  model.safetensors     the checkpoint
+      engines/openvino-int8/  engine.json  model.xml  model.bin
+      engines/onnx-fp32/      engine.json  model.onnx
+
+`spanmill export` writes them. An engine goes with the very weights that it was exported from, and says so by digest.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from schemas.engines import ENGINE_CARD, EngineCard
+from schemas.errors import CheckpointError, ConfigError
+from transforms.models.backends import PRECISIONS
+from transforms.models.checkpoint import ENGINES_FOLDER, Checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """An engine on this machine.
+
+    Attributes:
+      folder: where it is.
+      card: what it is.
+    """
+
+    folder: Path
+    card: EngineCard
+
+
+def find_engines(checkpoint: Checkpoint) -> list[Engine]:
+    """The engines of a checkpoint, by name.
+
+    Raises:
+      CheckpointError: a card cannot be read.
+    """
+    cards = sorted((checkpoint.folder / ENGINES_FOLDER).glob(f"*/{ENGINE_CARD}"))
+    return [Engine(path.parent, EngineCard.from_json(path.read_text(encoding="utf-8"))) for path in cards]
+
+
+def open_engine(checkpoint: Checkpoint, backend: str, precision: str) -> Engine:
+    """The engine of a backend and precision, whole and made from this checkpoint.
+
+    Raises:
+      CheckpointError: there is none, or it belongs to other weights, or a file of it changed.
+    """
+    engines = {engine.card.name: engine for engine in find_engines(checkpoint)}
+    engine = engines.get(f"{backend}-{precision}")
+    name = checkpoint.folder.name
+    if engine is None:
+        raise CheckpointError(
+            f"expected an engine {backend}-{precision} in model {name!r}, found {sorted(engines) or 'none'}; "
+            f"make it with spanmill export --backend {backend} --precision {precision}"
+        )
+    if engine.card.checkpoint != checkpoint.digest:
+        raise CheckpointError(
+            f"expected engine {engine.card.name} of model {name!r} to be made from its weights, "
+            f"{checkpoint.digest[:16]}, found one made from {engine.card.checkpoint[:16]}; export it anew"
+        )
+    for file, digest in engine.card.files.items():
+        path = engine.folder / file
+        found = digest_file(path) if path.is_file() else "none"
+        if found != digest:
+            raise CheckpointError(
+                f"expected {file} of engine {engine.card.name} with digest {digest[:16]}, found {found[:16]}; "
+                "export it anew"
+            )
+    return engine
+
+
+def choose_backend(checkpoint: Checkpoint, *, device: str, precision: str) -> str:
+    """The backend that `auto` stands for: the fastest on this machine with an engine of the wanted precision.
+
+    The choice follows from the folder and the processor. In fp32 the three are close, and OpenVINO and ONNX Runtime
+    start sooner; in int8 OpenVINO is far ahead where the processor multiplies bytes (VNNI, AMX) and behind elsewhere.
+
+    Args:
+      checkpoint: the model.
+      device: cpu or cuda.
+      precision: auto, which wants fp32 on the CPU, or another.
+
+    Raises:
+      ConfigError: nothing has that precision.
+    """
+    if device != "cpu":
+        return "torch"
+    wanted = "fp32" if precision == "auto" else precision
+    found = {engine.card.backend for engine in find_engines(checkpoint) if engine.card.precision == wanted}
+    found |= {"torch"} if wanted in PRECISIONS["torch"] else set()
+    order = ("openvino", "onnx", "torch") if wanted != "int8" or _multiplies_bytes() else ("onnx", "openvino")
+    for backend in order:
+        if backend in found:
+            return backend
+    raise ConfigError(
+        f"expected an engine for --precision {precision} in model {checkpoint.folder.name!r}, found none; "
+        f"make one with spanmill export --backend {order[0]} --precision {precision}"
+    )
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as content:
+        digest = hashlib.sha256()
+        while chunk := content.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _multiplies_bytes() -> bool:
+    """Whether the processor has instructions for products of bytes; taken to have them where it cannot be told."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return any(flag in flags for flag in ("vnni", "amx_int8", "asimddp")) or "avx2" not in flags

@@ -1,0 +1,77 @@
+"""Token classification with OpenVINO on the CPU; without PyTorch."""
+
+from collections.abc import Callable
+from typing import Any
+
+from schemas.errors import CheckpointError
+from schemas.labels import TagSet
+from transforms.models.backends import BackendConfig
+from transforms.models.engines import Engine
+from transforms.models.tagger import FloatArray, IntArray
+from transforms.text.packing import padding_mask
+
+MODEL_FILE = "model.xml"
+# What is computed between the layers whose weights are int8 is in fp32.
+_INFERENCE_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_OUT_OF_MEMORY = ("bad allocation", "bad_alloc", "Failed to allocate", "out of memory", "could not allocate")
+
+
+class OpenvinoClassifier:
+    """An exported engine in OpenVINO.
+
+    Args:
+      engine: the engine; takes `input_ids` and `attention_mask`, (n_windows, longest) int64, and gives probabilities.
+      tag_set: its tags.
+      config: threads.
+
+    Raises:
+      CheckpointError: OpenVINO cannot load it.
+    """
+
+    def __init__(self, engine: Engine, tag_set: TagSet, config: BackendConfig) -> None:
+        import openvino
+
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": _INFERENCE_PRECISIONS[engine.card.precision],
+            # Pinned, the threads of two processes share one core, for each pins its first thread to the first.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if config.threads:
+            settings["INFERENCE_NUM_THREADS"] = config.threads
+        try:
+            self._model = openvino.Core().compile_model(engine.folder / MODEL_FILE, "CPU", settings)
+        except RuntimeError as error:
+            raise CheckpointError(f"cannot load engine {engine.card.name}: {' '.join(str(error).split())}") from error
+        self._tag_set = tag_set
+
+    @property
+    def tag_set(self) -> TagSet:
+        """Its tags, in the order of its outputs."""
+        return self._tag_set
+
+    def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
+        """Starts a forward pass; see `TokenClassifier.submit`."""
+        with _ErrorTranslation():
+            request = self._model.create_infer_request()
+            request.start_async({"input_ids": ids, "attention_mask": padding_mask(lengths, ids.shape[1])})
+
+        def fetch() -> FloatArray:
+            with _ErrorTranslation():
+                request.wait()
+                probabilities: FloatArray = request.get_output_tensor(0).data.copy()
+                return probabilities
+
+        return fetch
+
+
+class _ErrorTranslation:
+    """Tells memory that ran out, so that a smaller batch is tried."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY):
+            raise MemoryError(str(error).partition("\n")[0]) from None
