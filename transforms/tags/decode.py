@@ -64,6 +64,7 @@ class Decoder:
         self._is_discarding = repair == "discard"
         self._steps, self._first, self._last = allowed_steps(tag_set)
         self._penalty = np.where(self._steps, 0.0, -np.inf)
+        self._outside = tag_set.tags.index("O") if "O" in tag_set.tags else -1
         parts = [split_tag(tag) for tag in tag_set.tags]
         self._prefix = np.array([prefix for prefix, _ in parts])
         self._label = np.array([self.labels.index(label) if label else -1 for _, label in parts])
@@ -94,7 +95,7 @@ class Decoder:
             )
             for document in np.flatnonzero((illegal > 0) & (np.diff(bounds) > 0)):
                 begin, end = bounds[document], bounds[document + 1]
-                tags[begin:end] = self._best_legal_path(probabilities[begin:end])
+                tags[begin:end] = self._best_legal_path(probabilities[begin:end], tags[begin:end])
         return tags
 
     def find_spans(self, tags: IntArray, bounds: IntArray) -> UnitSpans:
@@ -132,19 +133,47 @@ class Decoder:
         illegal[end[filled] - 1] |= ~self._last[tags[end[filled] - 1]]
         return illegal
 
-    def _best_legal_path(self, probabilities: FloatArray) -> IntArray:
-        """Viterbi search for the most probable legal sequence of one document, (n_units,)."""
+    def _best_legal_path(self, probabilities: FloatArray, tags: IntArray) -> IntArray:
+        """The most probable legal sequence of one document, (n_units,), searched only where argmax breaks the rules.
+
+        Units whose most probable tag is O cut the document into pieces, and only illegal pieces are searched, as if
+        every cut were O. The mended pieces are less probable than what they replace, by their loss. Where the next best
+        tag of a cut costs less than the losses on its two sides, another tag there might have paid: that cut is given
+        up and the search repeated. When none is left to give up, no other sequence can be more probable.
+        """
         scores = np.log(np.maximum(probabilities, _FLOOR, dtype=np.float64))
+        cuts = np.flatnonzero(tags == self._outside)
+        best_two = np.partition(scores[cuts], -2, axis=1)[:, -2:]
+        margin = best_two[:, 1] - best_two[:, 0]
+        illegal = np.flatnonzero(self._illegal_units(tags, np.array([0, len(tags)])))
+        while True:
+            path: IntArray = tags.copy()
+            edges: IntArray = np.concatenate([[-1], cuts, [len(tags)]])
+            loss = np.zeros(len(edges) - 1)
+            for piece in np.unique(np.searchsorted(edges[1:], illegal)):
+                begin, end = int(edges[piece]) + 1, int(edges[piece + 1])
+                starts = self._first if begin == 0 else self._steps[self._outside]
+                stops = self._last if end == len(tags) else self._steps[:, self._outside]
+                path[begin:end] = self._search(scores[begin:end], starts, stops)
+                units = np.arange(begin, end)
+                loss[piece] = (scores[units, tags[units]] - scores[units, path[units]]).sum()
+            is_sure = margin >= loss[:-1] + loss[1:]
+            if is_sure.all():
+                return path
+            cuts, margin = cuts[is_sure], margin[is_sure]
+
+    def _search(self, scores: npt.NDArray[np.float64], starts: BoolArray, stops: BoolArray) -> IntArray:
+        """Viterbi search for the legal sequence with the highest sum of scores, (n_units,)."""
         n_units, n_tags = scores.shape
         back = np.empty((n_units, n_tags), dtype=np.int16)
-        best = np.where(self._first, scores[0], -np.inf)
+        best = np.where(starts, scores[0], -np.inf)
         columns = np.arange(n_tags)
         for unit in range(1, n_units):
             reach = best[:, None] + self._penalty
             back[unit] = reach.argmax(axis=0)
             best = reach[back[unit], columns] + scores[unit]
         path = np.empty(n_units, dtype=np.int64)
-        path[-1] = np.where(self._last, best, -np.inf).argmax()
+        path[-1] = np.where(stops, best, -np.inf).argmax()
         for unit in range(n_units - 1, 0, -1):
             path[unit - 1] = back[unit, path[unit]]
         return path

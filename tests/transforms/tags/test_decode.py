@@ -116,6 +116,23 @@ def test_viterbi_finds_the_most_probable_legal_sequence(scheme, n_units, seed):
 
 
 @settings(deadline=None)
+@given(st.sampled_from(sorted(TAG_LISTS)), st.integers(1, 60), st.floats(0.05, 1), st.integers(0, 2**32 - 1))
+def test_viterbi_searched_piece_by_piece_is_as_probable_as_searched_whole(scheme, n_units, spread, seed):
+    tag_list = TAG_LISTS[scheme]
+    weights = np.full(len(tag_list), spread)
+    weights[tag_list.index("O")] = 1
+    probabilities = np.random.default_rng(seed).dirichlet(weights, n_units).astype(np.float32)
+    scores = np.log(np.maximum(probabilities, 1e-30, dtype=np.float64))
+    _, first, last = allowed_steps(build_tag_set(tag_list))
+    decoder = _decoder(scheme)
+    whole = decoder._search(scores, first, last)
+    pieces = decoder.choose_tags(probabilities, np.array([0, n_units]))
+    units = np.arange(n_units)
+    assert scores[units, pieces].sum() == pytest.approx(scores[units, whole].sum(), abs=1e-9)
+    assert not decoder._illegal_units(pieces, np.array([0, n_units])).any()
+
+
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 6), min_size=1, max_size=6),
     st.integers(0, 2**32 - 1),
