@@ -71,6 +71,7 @@ class AnnotateOptions:
     )
     threads: int = option("threads of the model per process, 0 for the cores divided by local workers", 0)
     batch_tokens: int = option("padded tokens per batch, 0 for 2,048 on the CPU and 65,536 on CUDA", 0)
+    dedupe: bool = option("compute windows with the same tokens once", default=True)
     slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
     bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
     max_failed_fraction: float = option("more failed documents than this end with exit status 3", 0.01)
@@ -172,6 +173,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
         windows=windows,
         decoding=decoding,
         batch_tokens=options.batch_tokens or _BATCH_TOKENS[options.device.partition(":")[0]],
+        dedupe=options.dedupe,
     )
     settings = {
         "schema_version": SCHEMA_VERSION,

@@ -42,6 +42,7 @@ class CheckpointTaggerConfig:
       windows: how documents are cut, within the model's limit.
       decoding: how probabilities become entities.
       batch_tokens: most padded tokens in a batch.
+      dedupe: compute windows with the same tokens once.
     """
 
     model: str
@@ -52,6 +53,7 @@ class CheckpointTaggerConfig:
     windows: WindowConfig
     decoding: DecodingConfig
     batch_tokens: int
+    dedupe: bool = True
 
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
@@ -88,6 +90,7 @@ class CheckpointTaggerConfig:
             windows=self.windows,
             decoding=self.decoding,
             batch_tokens=self.batch_tokens,
+            dedupe=self.dedupe,
         )
 
 
@@ -111,6 +114,7 @@ def configure_tagger(
     windows: WindowConfig,
     decoding: DecodingConfig,
     batch_tokens: int,
+    dedupe: bool = True,
 ) -> CheckpointTaggerConfig:
     """A checkpoint and options to a config, with the window held within what the model reads.
 
@@ -130,6 +134,7 @@ def configure_tagger(
         windows=windows,
         decoding=decoding,
         batch_tokens=batch_tokens,
+        dedupe=dedupe,
     )
 
 

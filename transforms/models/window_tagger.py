@@ -1,34 +1,31 @@
-"""A token classifier made a tagger: tokens, windows, batches, forward, stitching, one decode per document.
+"""From texts to entities with a token classifier: the whole path of a document, free of Beam.
 
-    texts ──> groups within a look-ahead ──> tokens ──> windows ──> batches ──> probabilities
-                    (tokenized one ahead)                                             │
-    entities <── character offsets <── spans of words <── one decode <── stitched tokens
-
-A batch that runs out of memory is cut again under half the budget; one that fails is halved until the window at
-fault stands alone, and only its document is lost.
+texts ──> groups within a look-ahead ──> tokens ──> windows ──> probabilities ──> stitched tokens
+          (prepared one ahead)                      (see forward)                        │
+entities <── character offsets <── spans of words <── one decode per document ───────────┘
+          (finished one behind)
 """
 
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ConfigError, ModelError, RecordError, TaggingError, TokenizationError
+from schemas.errors import ConfigError, RecordError, TaggingError, TokenizationError
+from transforms.models.forward import Answers, WindowRunner
 from transforms.models.tagger import FloatArray, IntArray, Tagging, TokenClassifier
 from transforms.tags.decode import DECODERS, REPAIRS, Decoder
-from transforms.text.packing import pack_windows
 from transforms.text.stitching import Stitcher
 from transforms.text.tokens import ColumnTokenizer, TokenColumns, check_coverage
 from transforms.text.windows import WindowConfig, Windows, cut_windows
 
 AGGREGATIONS = ("first", "average", "max", "simple")
 _LOOK_AHEAD_CHARACTERS = 1 << 20
-_IN_FLIGHT = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +58,7 @@ class WindowTagger:
       windows: how documents are cut; `max_tokens` no more than the model reads.
       decoding: how probabilities become entities.
       batch_tokens: most padded tokens in a batch.
+      dedupe: compute windows with the same tokens once.
     """
 
     def __init__(
@@ -71,17 +69,17 @@ class WindowTagger:
         windows: WindowConfig,
         decoding: DecodingConfig,
         batch_tokens: int,
+        dedupe: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
-        self._classifier = classifier
         self._n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
         self._windows = windows
         self._aggregation = decoding.aggregation
         self._decoder = Decoder(classifier.tag_set, decoder=decoding.decoder, repair=decoding.repair)
-        self._n_tags = len(classifier.tag_set.tags)
-        self._batch_tokens = batch_tokens
-        # One thread for good: a new one per call would leave the memory of each behind.
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._runner = WindowRunner(tokenizer, classifier, batch_tokens=batch_tokens, dedupe=dedupe)
+        # A thread each for good: a new one per call would leave the memory of each behind.
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="finish")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -90,37 +88,32 @@ class WindowTagger:
 
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out."""
+        answers = Answers()
+        finishing: deque[Future[Tagging]] = deque()
         taggings = []
-        for base, group, (columns, seconds) in self._tokenized_groups(texts):
-            tagging = self._tag_group(group, columns)
-            failures = {base + document: error for document, error in tagging.failures.items()}
-            spent = {**tagging.seconds, "tokenize": seconds}
-            taggings.append(
-                dataclasses.replace(tagging, document=tagging.document + base, failures=failures, seconds=spent)
-            )
-        return _join_taggings(taggings)
+        for group in self._prepared_groups(texts):
+            started = time.perf_counter()
+            stitcher, computed = self._runner.run(group.columns, group.windows, group.failures, answers)
+            group.seconds["forward"] = time.perf_counter() - started
+            finishing.append(self._behind.submit(self._finish, group, stitcher, computed))
+            if len(finishing) == 2:
+                taggings.append(finishing.popleft().result())
+        return _join_taggings([*taggings, *(future.result() for future in finishing)])
 
-    def _tokenized_groups(
-        self, texts: Sequence[str]
-    ) -> Iterator[tuple[int, Sequence[str], tuple[TokenColumns, float]]]:
-        """Groups of texts within the look-ahead, each tokenized while the one before it is in the model."""
-        waiting: deque[tuple[int, Sequence[str], Future[tuple[TokenColumns, float]]]] = deque()
+    def _prepared_groups(self, texts: Sequence[str]) -> Iterator["_Group"]:
+        """Groups of texts within the look-ahead, each prepared while the one before it is in the model."""
+        waiting: deque[Future[_Group]] = deque()
         for base, group in _groups(texts):
-            waiting.append((base, group, self._pool.submit(self._tokenize, group)))
+            waiting.append(self._ahead.submit(self._prepare, base, group))
             if len(waiting) == 2:
-                base, group, future = waiting.popleft()
-                yield base, group, future.result()
+                yield waiting.popleft().result()
         while waiting:
-            base, group, future = waiting.popleft()
-            yield base, group, future.result()
+            yield waiting.popleft().result()
 
-    def _tokenize(self, texts: Sequence[str]) -> tuple[TokenColumns, float]:
+    def _prepare(self, base: int, texts: Sequence[str]) -> "_Group":
+        """Texts to tokens and windows; a text that is not covered has failed."""
         started = time.perf_counter()
         columns = self._tokenizer.tokenize(texts)
-        return columns, time.perf_counter() - started
-
-    def _tag_group(self, texts: Sequence[str], columns: TokenColumns) -> Tagging:
-        started = time.perf_counter()
         failures: dict[int, RecordError] = {}
         for position, text in enumerate(texts):
             span = slice(columns.bounds[position], columns.bounds[position + 1])
@@ -134,103 +127,30 @@ class WindowTagger:
             max_tokens=self._windows.max_tokens - self._n_special,
             overlap_tokens=self._windows.overlap_tokens,
         )
-        cut = time.perf_counter()
-        stitcher = Stitcher(windows, columns.bounds, self._n_tags)
-        computed = self._forward(columns, windows, stitcher, failures)
-        ran = time.perf_counter()
+        return _Group(base, texts, columns, windows, failures, {"tokenize": time.perf_counter() - started})
+
+    def _finish(self, group: "_Group", stitcher: Stitcher, computed: int) -> Tagging:
+        """Probabilities of windows to entities."""
+        started = time.perf_counter()
+        columns, failures = group.columns, group.failures
         probabilities, is_read = stitcher.merge()
         for token in np.flatnonzero(~is_read):
             owner = int(np.searchsorted(columns.bounds, token, side="right")) - 1
             failures.setdefault(owner, TaggingError("uncovered", f"no window answered for token {token}"))
-        document, start, end, label, score = self._decode(texts, columns, probabilities)
+        document, start, end, label, score = self._decode(group.texts, columns, probabilities)
         keep = ~np.isin(document, list(failures))
         return Tagging(
-            document=document[keep],
+            document=document[keep] + group.base,
             start=start[keep],
             end=end[keep],
             label=label[keep],
             score=score[keep],
             tokens=np.diff(columns.bounds),
-            windows=np.bincount(windows.document, minlength=len(texts)),
-            failures=failures,
+            windows=np.bincount(group.windows.document, minlength=len(group.texts)),
+            failures={group.base + at: error for at, error in failures.items()},
             computed_tokens=computed,
-            seconds={"forward": ran - cut, "decode": cut - started + time.perf_counter() - ran},
+            seconds={**group.seconds, "decode": time.perf_counter() - started},
         )
-
-    def _forward(
-        self, columns: TokenColumns, windows: Windows, stitcher: Stitcher, failures: dict[int, RecordError]
-    ) -> int:
-        """Runs every window whose document has not failed; returns the padded tokens computed."""
-        lengths = windows.last - windows.first + self._n_special
-        alive = np.flatnonzero(~np.isin(windows.document, list(failures)))
-        todo = [alive[batch] for batch in reversed(pack_windows(lengths[alive], self._batch_tokens))]
-        flying: deque[tuple[IntArray, Callable[[], FloatArray]]] = deque()
-        computed = 0
-        while todo or flying:
-            if todo and len(flying) < _IN_FLIGHT:
-                batch = todo.pop()
-                try:
-                    flying.append((batch, self._classifier.submit(*self._pad(columns, windows, batch))))
-                except ModelError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - whatever a model raises, its neighbours go on
-                    todo += self._split(batch, lengths, error, windows, failures)
-                    continue
-                if todo and len(flying) < _IN_FLIGHT:
-                    continue
-            batch, fetch = flying.popleft()
-            try:
-                probabilities = fetch()
-            except ModelError:
-                raise
-            except Exception as error:  # noqa: BLE001
-                todo += self._split(batch, lengths, error, windows, failures)
-                continue
-            computed += len(batch) * int(lengths[batch].max())
-            self._take(batch, probabilities, lengths, stitcher)
-        return computed
-
-    def _pad(self, columns: TokenColumns, windows: Windows, batch: IntArray) -> tuple[IntArray, IntArray]:
-        prefix, suffix = self._tokenizer.prefix_ids, self._tokenizer.suffix_ids
-        lengths = windows.last[batch] - windows.first[batch] + self._n_special
-        ids = np.full((len(batch), int(lengths.max())), self._tokenizer.pad_id, dtype=np.int64)
-        for row, (window, length) in enumerate(zip(batch, lengths, strict=True)):
-            ids[row, : len(prefix)] = prefix
-            ids[row, len(prefix) : length - len(suffix)] = columns.ids[windows.first[window] : windows.last[window]]
-            ids[row, length - len(suffix) : length] = suffix
-        return ids, lengths
-
-    def _split(
-        self,
-        batch: IntArray,
-        lengths: IntArray,
-        error: Exception,
-        windows: Windows,
-        failures: dict[int, RecordError],
-    ) -> list[IntArray]:
-        """What to run instead of a batch that failed; a window that fails alone takes its document with it."""
-        if len(batch) == 1:
-            code = "too_large" if isinstance(error, MemoryError) else "inference_failed"
-            # The error's own words may quote the text, so only its type is told.
-            message = f"the model failed on a window of {lengths[batch[0]]} tokens: {type(error).__name__}"
-            failures.setdefault(int(windows.document[batch[0]]), TaggingError(code, message))
-            return []
-        if isinstance(error, MemoryError):
-            longest = int(lengths[batch].max())
-            self._batch_tokens = max(longest, min(self._batch_tokens, len(batch) * longest) // 2)
-            return [batch[part] for part in pack_windows(lengths[batch], self._batch_tokens)]
-        return [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
-
-    def _take(self, batch: IntArray, probabilities: FloatArray, lengths: IntArray, stitcher: Stitcher) -> None:
-        expected = (len(batch), int(lengths[batch].max()), self._n_tags)
-        if probabilities.shape != expected:
-            raise ModelError(f"expected probabilities of shape {expected}, found {probabilities.shape}")
-        n_prefix, n_suffix = len(self._tokenizer.prefix_ids), len(self._tokenizer.suffix_ids)
-        for row, window in enumerate(batch):
-            answer = probabilities[row, n_prefix : lengths[window] - n_suffix]
-            if not np.isfinite(answer).all():
-                raise ModelError("expected probabilities that are numbers, found NaN or infinity; try --precision fp32")
-            stitcher.add(int(window), answer)
 
     def _decode(
         self, texts: Sequence[str], columns: TokenColumns, probabilities: FloatArray
@@ -273,6 +193,18 @@ class WindowTagger:
         is_peak = np.flatnonzero(surest == peak[owner])
         first_peak = is_peak[np.unique(owner[is_peak], return_index=True)[1]]
         return probabilities[first_peak]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    """Texts within the look-ahead, ready for the model; `base` is the place of the first among all."""
+
+    base: int
+    texts: Sequence[str]
+    columns: TokenColumns
+    windows: Windows
+    failures: dict[int, RecordError]
+    seconds: dict[str, float]
 
 
 def _groups(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:

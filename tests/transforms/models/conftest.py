@@ -57,7 +57,7 @@ def tokenizer_json(tmp_path_factory):
 def build_tagger(tokenizer_json):
     """Builds (tagger, classifier) with the classifier's misbehaviour and the tagger's options."""
 
-    def build(*, max_tokens=16, overlap_tokens=4, batch_tokens=64, decoding=None, **misbehaviour):
+    def build(*, max_tokens=16, overlap_tokens=4, batch_tokens=64, decoding=None, dedupe=False, **misbehaviour):
         tokenizer = ColumnTokenizer(tokenizer_json)
         classifier = RuleClassifier(tokenizer, **misbehaviour)
         tagger = WindowTagger(
@@ -66,6 +66,7 @@ def build_tagger(tokenizer_json):
             windows=WindowConfig(max_tokens=max_tokens, overlap_tokens=overlap_tokens),
             decoding=decoding or DecodingConfig(),
             batch_tokens=batch_tokens,
+            dedupe=dedupe,
         )
         return tagger, classifier
 

@@ -1,0 +1,154 @@
+"""Weights and activations of an engine in int8.
+
+ONNX Runtime scales activations by what each batch holds, so that nothing has to be calibrated; OpenVINO scales them by
+what they were on calibration windows, after moving outliers into the weights (SmoothQuant, Xiao et al. 2023).
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import ConfigError
+from transforms.export.fusion import save_graph
+from transforms.export.graphs import ONNX_LIMIT_BYTES, quiet
+from transforms.models.checkpoint import Checkpoint, read_tokenizer
+from transforms.models.tagger import IntArray
+from transforms.text.tokens import ColumnTokenizer
+from transforms.text.windows import WindowConfig, cut_windows
+
+_BLOCK_TEXTS = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration:
+    """Windows that int8 is calibrated on.
+
+    Attributes:
+      source: names of their files.
+      windows: vocabulary ids of each, with special tokens.
+    """
+
+    source: str
+    windows: tuple[IntArray, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """What an engine's card says of it; nothing of the text."""
+        digest = hashlib.sha256()
+        for window in self.windows:
+            digest.update(window.tobytes())
+        return {
+            "source": self.source,
+            "windows": len(self.windows),
+            "tokens": sum(map(len, self.windows)),
+            "digest": digest.hexdigest(),
+        }
+
+
+def take_windows(
+    checkpoint: Checkpoint, texts: Iterable[str], windows: WindowConfig, *, source: str, most: int
+) -> Calibration:
+    """The first windows of some texts; no more texts are read than those take.
+
+    Args:
+      checkpoint: whose tokenizer and limit count.
+      texts: the texts, in order.
+      windows: how they are cut, as in annotation.
+      source: names of their files.
+      most: how many windows.
+
+    Raises:
+      ConfigError: the texts have no tokens.
+    """
+    tokenizer = ColumnTokenizer(read_tokenizer(checkpoint.folder))
+    taken: list[IntArray] = []
+    for block in blocks(texts, _BLOCK_TEXTS):
+        taken += _cut_block(tokenizer, block, windows)
+        if len(taken) >= most:
+            break
+    if not taken:
+        raise ConfigError("expected text in --calibration, found none; check --text-column and --format")
+    return Calibration(source, tuple(taken[:most]))
+
+
+def blocks(texts: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Items in lists of a size, the last one shorter.
+
+    >>> list(blocks("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    block = []
+    for text in texts:
+        block.append(text)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def quantize_onnx(path: Path) -> None:
+    """Rewrites an ONNX graph in place with int8 products of matrices.
+
+    Weights keep 7 bits, as sums of pairs of products overflow on processors without VNNI.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with quiet():
+        quantize_dynamic(
+            onnx.load(path),
+            path,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            use_external_data_format=path.stat().st_size > ONNX_LIMIT_BYTES,
+            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+    save_graph(onnx.load(path), path)
+
+
+def quantize_openvino(model: Any, calibration: Calibration, tell: Callable[[int], None]) -> Any:
+    """An openvino.Model in fp32 to one in int8, by NNCF.
+
+    Args:
+      model: as `trace_openvino` gives it.
+      calibration: the windows.
+      tell: called with the number of windows that were run; NNCF runs each several times.
+    """
+    import nncf
+
+    done = 0
+
+    def build_inputs(window: IntArray) -> dict[str, IntArray]:
+        nonlocal done
+        done += 1
+        tell(done)
+        return {"input_ids": window[None], "attention_mask": np.ones((1, len(window)), dtype=np.int64)}
+
+    with quiet():
+        return nncf.quantize(
+            model,
+            nncf.Dataset(calibration.windows, build_inputs),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(calibration.windows),
+        )
+
+
+def _cut_block(tokenizer: ColumnTokenizer, texts: list[str], config: WindowConfig) -> list[IntArray]:
+    columns = tokenizer.tokenize(texts)
+    prefix, suffix = tokenizer.prefix_ids, tokenizer.suffix_ids
+    windows = cut_windows(
+        columns.bounds,
+        columns.starts_word,
+        max_tokens=config.max_tokens - len(prefix) - len(suffix),
+        overlap_tokens=config.overlap_tokens,
+    )
+    return [
+        np.concatenate([prefix, columns.ids[first:last], suffix]).astype(np.int64)
+        for first, last in zip(windows.first, windows.last, strict=True)
+        if last > first
+    ]
