@@ -5,12 +5,16 @@ from pathlib import Path
 from setuptools import setup
 
 EXTRAS = {
+    "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
+    "openvino": ["nncf>=2.18", "openvino>=2025.3"],
     "train": ["accelerate>=1.10"],
     "s3": ["s3fs>=2025.1"],
     "gcs": ["gcsfs>=2025.1"],
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
 }
 EXTRAS["dev"] = [
+    *EXTRAS["onnx"],
+    *EXTRAS["openvino"],
     *EXTRAS["train"],
     *EXTRAS["s3"],
     "moto[s3,server]>=5.1",
@@ -38,6 +42,7 @@ setup(
         "schemas",
         "transforms",
         "transforms.corpora",
+        "transforms.export",
         "transforms.pairing",
         "transforms.text",
         "transforms.tags",

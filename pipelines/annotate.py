@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.options import option, parse_options, parse_pairs, quiet_beam
 from pipelines.running import run_pipeline
 from pipelines.signals import stopping_on_signals
+from pipelines.tuning import DEFAULT_BATCH_TOKENS, recall_budget, tune_budget
 from schemas.errors import ConfigError, FileError, PipelineError, StorageError
 from schemas.labels import TagSet
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from transforms.storage.store import Store
 
 DESCRIPTION = "Annotate a corpus with named entities and write Parquet, a report and a manifest."
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 _LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner")
 
 
@@ -70,7 +70,8 @@ class AnnotateOptions:
         "fp32 on the CPU and bf16 on CUDA when auto", "auto", choices=("auto", "fp32", "bf16", "fp16", "int8")
     )
     threads: int = option("threads of the model per process, 0 for the cores divided by local workers", 0)
-    batch_tokens: int = option("padded tokens per batch, 0 for 2,048 on the CPU and 65,536 on CUDA", 0)
+    batch_tokens: int = option("padded tokens per batch, 0 for what --tune found, else 2,048 (65,536 on CUDA)", 0)
+    tune: bool = option("measure which batches are fastest here first, and remember it", default=False)
     dedupe: bool = option("compute windows with the same tokens once", default=True)
     slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
     bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
@@ -118,7 +119,7 @@ def run(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
     else:
         pending = pending_slices(job.store, job.state.slices)
         if pending:
-            _run_pipeline(job, pending, beam_flags)
+            _run_pipeline(dataclasses.replace(job, tagger=_set_budget(job, pending)), pending, beam_flags)
         report = _finish(job, pending, time.monotonic() - started)
     return _conclude(job, report)
 
@@ -167,12 +168,16 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
     )
     if _flag_value(beam_flags, "--runner", "FnApiRunner") in _LOCAL_RUNNERS:
         check_device(backend)
+    elif options.tune:
+        raise ConfigError(
+            "expected a local runner for --tune, which measures this machine; leave out --tune or --runner"
+        )
     tagger = configure_tagger(
         checkpoint,
         backend=backend,
         windows=windows,
         decoding=decoding,
-        batch_tokens=options.batch_tokens or _BATCH_TOKENS[options.device.partition(":")[0]],
+        batch_tokens=options.batch_tokens or DEFAULT_BATCH_TOKENS[options.device.partition(":")[0]],
         dedupe=options.dedupe,
     )
     settings = {
@@ -198,6 +203,15 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
     except (OSError, StorageError) as error:
         raise ConfigError(f"cannot write to --output {display_uri(options.output)!r}: {error}") from error
     return _Job(options, corpus, tagger, entities, settings, root, store, state)
+
+
+def _set_budget(job: _Job, pending: Sequence["Slice"]) -> "CheckpointTaggerConfig":
+    """The tagger with the budget of a batch that was asked for, is measured now, or is remembered."""
+    if job.options.tune:
+        return tune_budget(job.tagger, job.corpus, pending)
+    if job.options.batch_tokens:
+        return job.tagger
+    return dataclasses.replace(job.tagger, batch_tokens=recall_budget(job.tagger))
 
 
 def _configure_entities(options: AnnotateOptions) -> "EntityConfig":

@@ -1,0 +1,113 @@
+"""`spanmill annotate --tune`: measures which batches are fastest here, on the corpus itself, and says so."""
+
+import dataclasses
+import itertools
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schemas.slices import Slice
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.models.catalog import CheckpointTaggerConfig
+    from transforms.models.tagger import IntArray, TokenClassifier
+
+DEFAULT_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
+_SAMPLE_CHARACTERS = 1 << 20
+_SAMPLE_SLICES = 16
+_WINDOWS = (128, 256, 512)
+
+
+def recall_budget(tagger: "CheckpointTaggerConfig") -> int:
+    """The budget that an earlier `--tune` found for this model on this machine, else the usual one."""
+    from transforms.models.tuning import TuningCache
+
+    known = TuningCache(tagger.digest, tagger.backend, tagger.windows.max_tokens).read()
+    return known or DEFAULT_BATCH_TOKENS[tagger.backend.device.partition(":")[0]]
+
+
+def tune_budget(
+    tagger: "CheckpointTaggerConfig", corpus: "CorpusConfig", slices: Sequence["Slice"]
+) -> "CheckpointTaggerConfig":
+    """The tagger with the fastest budget on a sample of the corpus, which is kept for later runs.
+
+    The window is measured too, but only told of: another window gives other answers near its edges, and so belongs to
+    the person who asks for them.
+    """
+    from transforms.models.catalog import load_classifier
+    from transforms.models.checkpoint import find_checkpoint
+    from transforms.models.tuning import BUDGETS, TuningCache, measure_budgets
+
+    checkpoint = find_checkpoint(tagger.model, scheme=tagger.scheme)
+    classifier = load_classifier(checkpoint, tagger.backend)
+    texts = _sample(corpus, slices)
+    budgets = BUDGETS[tagger.backend.device.partition(":")[0]]
+    own = tagger.windows.max_tokens
+    lengths, _ = _cut(tagger, texts, own)
+    if not len(lengths):
+        _say("there is no text to measure on")
+        return tagger
+    _say(f"measuring batches of {budgets[0]:,} to {budgets[-1]:,} tokens on {len(lengths):,} windows of the corpus")
+    trials = list(measure_budgets(classifier, lengths, budgets))
+    for trial in sorted(trials, key=lambda trial: trial.batch_tokens):
+        _say(f"  --batch-tokens {trial.batch_tokens:<6} {trial.tokens_per_s:>9,.0f} tokens/s")
+    best = trials[-1]
+    TuningCache(tagger.digest, tagger.backend, own).write(trials)
+    _say(f"taking {best.batch_tokens:,}, here and in later runs of this model on this machine")
+    tuned = dataclasses.replace(tagger, batch_tokens=best.batch_tokens)
+    _compare_windows(tuned, classifier, texts)
+    return tuned
+
+
+def _compare_windows(tagger: "CheckpointTaggerConfig", classifier: "TokenClassifier", texts: Sequence[str]) -> None:
+    """Tells how fast other windows would be, overlap paid for."""
+    from transforms.models.tuning import measure_budgets
+
+    own = tagger.windows.max_tokens
+    for most in sorted({own, *(window for window in _WINDOWS if window < own)}):
+        lengths, useful = _cut(tagger, texts, most)
+        (trial,) = measure_budgets(classifier, lengths, [tagger.batch_tokens])
+        speed = trial.tokens_per_s * useful
+        _say(f"  --window-tokens {most:<5} {speed:>9,.0f} tokens/s" + (" (as asked)" if most == own else ""))
+    _say("a shorter window is another run: it sees less around each word, so it is never chosen for you")
+
+
+def _cut(tagger: "CheckpointTaggerConfig", texts: Sequence[str], most: int) -> tuple["IntArray", float]:
+    """Texts to the lengths of their windows, special tokens included, and the share that is not overlap or special."""
+    from transforms.models.checkpoint import find_checkpoint, read_tokenizer
+    from transforms.text.tokens import ColumnTokenizer
+    from transforms.text.windows import cut_windows
+
+    tokenizer = ColumnTokenizer(read_tokenizer(find_checkpoint(tagger.model, scheme=tagger.scheme).folder))
+    n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
+    columns = tokenizer.tokenize(texts)
+    windows = cut_windows(
+        columns.bounds,
+        columns.starts_word,
+        max_tokens=most - n_special,
+        overlap_tokens=min(tagger.windows.overlap_tokens, most // 3),
+    )
+    lengths = windows.last - windows.first + n_special
+    return lengths, len(columns.ids) / max(1, int(lengths.sum()))
+
+
+def _sample(corpus: "CorpusConfig", slices: Sequence["Slice"]) -> list[str]:
+    """Texts from slices spread over the corpus, as many as the tagger looks at together."""
+    from transforms.corpora.formats import read_parts
+
+    picked = slices[:: max(1, len(slices) // _SAMPLE_SLICES)][:_SAMPLE_SLICES]
+    texts: list[str] = []
+    for slice_ in picked:
+        left = _SAMPLE_CHARACTERS // len(picked)
+        for text in itertools.chain.from_iterable(
+            part.documents.column("text").to_pylist() for part in read_parts(slice_, corpus)
+        ):
+            texts.append((text or "")[:left])
+            left -= len(texts[-1])
+            if left <= 0:
+                break
+    return texts
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

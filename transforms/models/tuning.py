@@ -1,0 +1,128 @@
+"""The budget of a batch that is fastest on this machine, by a short measurement, and a memory of what was found.
+
+    token counts of real windows ──> batches as they would be packed ──> some of them, evenly ──> tokens per second
+
+Budgets are measured in turn, several times over, and compared by their medians, so that a machine whose speed drifts
+favours none. What takes the time of a batch is its shape, so the tokens themselves are made up.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transforms.models.backends import BackendConfig
+from transforms.models.tagger import IntArray, TokenClassifier
+from transforms.text.packing import pack_windows
+
+BUDGETS = {"cpu": (512, 1024, 2048, 4096, 8192), "cuda": (16384, 32768, 65536, 131072)}
+_ROUNDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What a budget gave.
+
+    Attributes:
+      batch_tokens: the budget, in padded tokens.
+      tokens_per_s: median of its rounds, in real tokens.
+    """
+
+    batch_tokens: int
+    tokens_per_s: float
+
+
+def measure_budgets(
+    classifier: TokenClassifier,
+    lengths: IntArray,
+    budgets: Sequence[int],
+    *,
+    trial_tokens: int = 4096,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Trial]:
+    """Budgets to their speeds, slowest first to be known, fastest last.
+
+    Args:
+      classifier: the model.
+      lengths: (n_windows,) tokens of windows as the corpus has them, special tokens included.
+      budgets: padded tokens per batch.
+      trial_tokens: fewest padded tokens in a round of one budget.
+      clock: gives seconds.
+    """
+    picked = {budget: _pick(pack_windows(lengths, budget), lengths, trial_tokens) for budget in budgets}
+    rates: dict[int, list[float]] = {budget: [] for budget in budgets}
+    for turn in range(_ROUNDS + 1):
+        for budget, batches in picked.items():
+            started = clock()
+            for batch in batches:
+                shape = (len(batch), int(lengths[batch].max()))
+                classifier.submit(np.ones(shape, dtype=np.int64), lengths[batch])()
+            seconds = clock() - started
+            # The first turn pays for shapes that the backend has not seen yet.
+            if turn:
+                rates[budget].append(sum(int(lengths[batch].sum()) for batch in batches) / max(seconds, 1e-9))
+    yield from sorted(
+        (Trial(budget, statistics.median(found)) for budget, found in rates.items()),
+        key=lambda trial: trial.tokens_per_s,
+    )
+
+
+def _pick(batches: Sequence[IntArray], lengths: IntArray, trial_tokens: int) -> list[IntArray]:
+    """Batches spread evenly from the longest windows to the shortest, until they hold enough padded tokens."""
+    cost = np.array([len(batch) * int(lengths[batch].max()) for batch in batches])
+    count = min(len(batches), max(1, -(-trial_tokens * len(batches) // max(1, int(cost.sum())))))
+    middles = (np.arange(count) + 0.5) * len(batches) / count
+    return [batches[int(at)] for at in middles]
+
+
+class TuningCache:
+    """Budgets found earlier, by model, engine and machine, in the user's cache folder.
+
+    Args:
+      digest: of the model or engine.
+      backend: what runs it.
+      window_tokens: most tokens in a window.
+    """
+
+    def __init__(self, digest: str, backend: BackendConfig, window_tokens: int) -> None:
+        described = [digest, dataclasses.asdict(backend), window_tokens, describe_processor(), os.cpu_count()]
+        key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        self._path = cache / "spanmill" / "tuning" / f"{key}.json"
+
+    def read(self) -> int | None:
+        """The budget, or None where none is known; a file that cannot be read is as good as none."""
+        try:
+            return int(json.loads(self._path.read_text(encoding="utf-8"))["batch_tokens"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, trials: Sequence[Trial]) -> None:
+        """Keeps the fastest budget, beside what the others gave; without a cache folder it is forgotten."""
+        best = max(trials, key=lambda trial: trial.tokens_per_s)
+        content = {"batch_tokens": best.batch_tokens, "trials": [dataclasses.asdict(trial) for trial in trials]}
+        partial = self._path.with_suffix(f".{os.getpid()}")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            partial.replace(self._path)
+        except OSError:
+            return
+
+
+def describe_processor() -> str:
+    """The processor's name and the instructions that decide how fast a model runs."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    facts = dict(line.partition(":")[::2] for line in lines)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    wanted = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"}
+    return " ".join([facts.get("model name", ""), *sorted(wanted & set(facts.get("flags", "").split()))])
