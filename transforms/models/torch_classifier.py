@@ -1,32 +1,58 @@
-"""Token classification with PyTorch: any safetensors checkpoint that transformers' auto class loads."""
+"""Token classification with PyTorch: any safetensors checkpoint that transformers' auto class loads.
+
+The BERT family runs through `torch_encoder`, without padding and without importing transformers; every other
+architecture, and whatever that file does not know to the letter, through transformers' model.
+"""
 
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from schemas.errors import CheckpointError, ModelError
+import numpy as np
+
+from schemas.errors import CheckpointError, ConfigError, ModelError
 from schemas.labels import TagSet
 from transforms.models.backends import BackendConfig, check_device
 from transforms.models.tagger import FloatArray, IntArray
+from transforms.models.torch_encoder import BucketedNetwork, UnpaddedNetwork, load_encoder, to_device
 from transforms.text.packing import padding_mask
+
+NETWORKS = ("auto", "unpadded", "bucketed", "transformers")
+
+
+class Network(Protocol):
+    """A forward pass in PyTorch."""
+
+    def forward(self, ids: IntArray, lengths: IntArray) -> Any:
+        """A padded batch to logits on the device.
+
+        Args:
+          ids: (n_windows, longest) vocabulary ids, padded on the right.
+          lengths: (n_windows,) how many of them are real.
+
+        Returns:
+          Tensor (n_tokens, n_tags) of the real tokens, or (n_rows, n_columns, n_tags) that begins with the batch.
+        """
 
 
 class TorchClassifier:
-    """A transformers token-classification model on one device.
+    """A token-classification model on one device.
 
     Args:
       folder: the checkpoint.
       tag_set: its tags.
       config: device, precision and threads.
+      network: unpadded, bucketed (static shapes, on CUDA as graphs), transformers, or auto: unpadded where the
+        architecture is known here, else transformers.
 
     Raises:
       CheckpointError: the weights do not fill the model.
-      ConfigError: the device is not there.
+      ConfigError: the device is not there, or the network does not know the architecture.
     """
 
-    def __init__(self, folder: Path, tag_set: TagSet, config: BackendConfig) -> None:
+    def __init__(self, folder: Path, tag_set: TagSet, config: BackendConfig, *, network: str = "auto") -> None:
         # oneDNN keeps code for each of the last 1,024 shapes, and batches come in many: memory would grow for long.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         import torch
@@ -39,7 +65,7 @@ class TorchClassifier:
         self._device = torch.device(config.device)
         self._lock = threading.Lock()
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.resolved_precision]
-        self._model = load_model(folder, dtype).to(self._device).eval()
+        self._model = load_network(folder, dtype, self._device, network)
 
     @property
     def tag_set(self) -> TagSet:
@@ -47,25 +73,22 @@ class TorchClassifier:
         return self._tag_set
 
     def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
-        """Starts a forward pass; see `TokenClassifier.submit`. On CUDA all copies are asynchronous."""
-        with _ErrorTranslation():
-            return self._submit_cuda(ids, lengths) if self._device.type == "cuda" else self._run_cpu(ids, lengths)
+        """Starts a forward pass; see `TokenClassifier.submit`. On CUDA all copies are asynchronous.
 
-    def _run_cpu(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
-        torch = self._torch
-        with torch.inference_mode():
-            logits = self._model(torch.from_numpy(ids), attention_mask=self._mask(ids, lengths)).logits
-            probabilities: FloatArray = logits.float().softmax(-1).numpy()
-        return lambda: probabilities
+        Probabilities of padding are zeros, or whatever the network computed for it.
+        """
+        with _ErrorTranslation():
+            if self._device.type == "cuda":
+                return self._submit_cuda(ids, lengths)
+            with self._torch.inference_mode():
+                probabilities = self._model.forward(ids, lengths).float().softmax(-1).numpy()
+            restored = restore_shape(probabilities, lengths, ids.shape[1])
+            return lambda: restored
 
     def _submit_cuda(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
         torch = self._torch
-        mask = self._mask(ids, lengths)
-        with torch.inference_mode(), self._lock:
-            on_device = torch.from_numpy(ids).pin_memory().to(self._device, non_blocking=True)
-            if mask is not None:
-                mask = mask.pin_memory().to(self._device, non_blocking=True)
-            probabilities = self._model(on_device, attention_mask=mask).logits.float().softmax(-1)
+        with torch.inference_mode(), torch.cuda.device(self._device), self._lock:
+            probabilities = self._model.forward(ids, lengths).float().softmax(-1)
             host = torch.empty(probabilities.shape, dtype=torch.float32, pin_memory=True)
             host.copy_(probabilities, non_blocking=True)
             done = torch.cuda.Event()
@@ -74,16 +97,53 @@ class TorchClassifier:
         def fetch() -> FloatArray:
             with _ErrorTranslation():
                 done.synchronize()
-                result: FloatArray = host.numpy()
-                return result
+                return restore_shape(host.numpy(), lengths, ids.shape[1])
 
         return fetch
 
-    def _mask(self, ids: IntArray, lengths: IntArray) -> Any:
-        """Attention mask (n_windows, longest), or None when nothing is padded."""
-        if int(lengths.min()) == ids.shape[1]:
-            return None
-        return self._torch.from_numpy(padding_mask(lengths, ids.shape[1]))
+
+class TransformersNetwork:
+    """A model of transformers over padded batches."""
+
+    def __init__(self, model: Any, device: Any) -> None:
+        self._model = model.to(device).eval()
+        self._device = device
+
+    def forward(self, ids: IntArray, lengths: IntArray) -> Any:
+        """A padded batch to logits (n_windows, longest, n_tags)."""
+        mask = None
+        if int(lengths.min()) < ids.shape[1]:
+            mask = to_device(padding_mask(lengths, ids.shape[1]), self._device)
+        return self._model(to_device(ids, self._device), attention_mask=mask).logits
+
+
+def load_network(folder: Path, dtype: Any, device: Any, network: str = "auto") -> Network:
+    """A checkpoint folder to a forward pass (see `TorchClassifier`).
+
+    Raises:
+      CheckpointError: transformers cannot load it, or weights are missing from it.
+      ConfigError: the network does not know the architecture, or there is no such network.
+    """
+    if network not in NETWORKS:
+        raise ConfigError(f"expected network to be one of {NETWORKS}, found {network!r}")
+    encoder = load_encoder(folder, dtype, device) if network != "transformers" else None
+    if encoder is None:
+        if network in ("unpadded", "bucketed"):
+            raise ConfigError(
+                f"expected a plain encoder of the BERT family for network {network!r}, found another in model "
+                f"{folder.name!r}; leave network at auto"
+            )
+        return TransformersNetwork(load_model(folder, dtype), device)
+    return BucketedNetwork(encoder) if network == "bucketed" else UnpaddedNetwork(encoder)
+
+
+def restore_shape(probabilities: FloatArray, lengths: IntArray, longest: int) -> FloatArray:
+    """What a network gives to the shape of the batch (n_windows, longest, n_tags); see `Network.forward`."""
+    if probabilities.ndim == 3:
+        return probabilities[: len(lengths), :longest]
+    restored = np.zeros((len(lengths), longest, probabilities.shape[1]), dtype=np.float32)
+    restored[padding_mask(lengths, longest).astype(bool)] = probabilities
+    return restored
 
 
 def load_model(folder: Path, dtype: Any) -> Any:
