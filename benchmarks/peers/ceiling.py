@@ -1,0 +1,77 @@
+"""Bare forward passes of one of our engines over perfectly packed windows: what is left when all else costs nothing.
+
+Windows are sorted over the whole corpus and packed as `annotate` packs them. Each batch is run once to warm up and once
+for the clock, so that no first call of a shape is in the figure.
+"""
+
+import time
+from collections import deque
+
+import numpy as np
+
+from benchmarks.peers.documents import read_documents
+
+BATCH_TOKENS = 2048
+IN_FLIGHT = 2
+
+
+def run(source, target, model, *, backend, precision):  # noqa: ARG001 - it writes nothing
+    """Times the passes; returns their seconds, since the rest of the process is not part of it."""
+    from transforms.models.backends import BackendConfig
+    from transforms.models.catalog import load_classifier
+    from transforms.models.checkpoint import find_checkpoint
+
+    checkpoint = find_checkpoint(str(model))
+    batches = pack_batches(checkpoint, read_documents(source)[1])
+    classifier = load_classifier(checkpoint, BackendConfig(backend=backend, precision=precision))
+    run_batches(classifier, batches)
+    started = time.perf_counter()
+    run_batches(classifier, batches)
+    return {"most_tokens": None, "seconds": time.perf_counter() - started}
+
+
+def run_batches(classifier, batches):
+    """Forward passes, each submitted while the one before it runs, as `annotate` does."""
+    flying = deque()
+    for ids, lengths in batches:
+        flying.append(classifier.submit(ids, lengths))
+        if len(flying) == IN_FLIGHT:
+            flying.popleft()()
+    while flying:
+        flying.popleft()()
+
+
+def pack_batches(checkpoint, texts):
+    """Texts to batches of padded ids (n_windows, longest) and lengths (n_windows,)."""
+    from transforms.text.packing import pack_windows
+
+    tokenizer, columns, windows = cut_texts(checkpoint, texts)
+    prefix, suffix = tokenizer.prefix_ids, tokenizer.suffix_ids
+    lengths = windows.last - windows.first + len(prefix) + len(suffix)
+    batches = []
+    for batch in pack_windows(lengths, BATCH_TOKENS):
+        ids = np.full((len(batch), lengths[batch].max()), tokenizer.pad_id, dtype=np.int64)
+        for row, window in enumerate(batch):
+            inner = columns.ids[windows.first[window] : windows.last[window]]
+            ids[row, : lengths[window]] = [*prefix, *inner, *suffix]
+        batches.append((ids, lengths[batch]))
+    return batches
+
+
+def cut_texts(checkpoint, texts):
+    """Texts to our tokenizer, their tokens, and the windows that `annotate` cuts them into by default."""
+    from transforms.models.checkpoint import read_tokenizer
+    from transforms.text.tokens import ColumnTokenizer
+    from transforms.text.windows import WindowConfig, cut_windows
+
+    tokenizer = ColumnTokenizer(read_tokenizer(checkpoint.folder))
+    columns = tokenizer.tokenize(texts)
+    config = WindowConfig()
+    most = min(config.max_tokens, checkpoint.max_tokens)
+    windows = cut_windows(
+        columns.bounds,
+        columns.starts_word,
+        max_tokens=most - len(tokenizer.prefix_ids) - len(tokenizer.suffix_ids),
+        overlap_tokens=min(config.overlap_tokens, most // 3),
+    )
+    return tokenizer, columns, windows
