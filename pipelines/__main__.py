@@ -12,6 +12,7 @@ JOBS = {
     "annotate": "annotate a corpus with named entities",
     "compare": "tell what changed from one run to another and which is better",
     "evaluate": "score annotations against gold and explain the result",
+    "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",
     "inspect": "show annotated documents with their entities in colour",
     "train": "fine-tune a tagger on labelled text",
 }

@@ -18,11 +18,12 @@ class Parity:
     Attributes:
       source: name of the texts' files.
       documents: how many texts.
-      tokens: how many tokens they have.
+      tokens: how many tokens were compared; those of identical windows count once.
       equal_tags: share of tokens whose most probable tag is the same.
       equal_entities: share of documents with exactly the same entities.
       largest_difference: of a probability.
-      checkpoint_f1: entity F1 of the checkpoint against gold, in points from 0 to 100; None without gold.
+      agreement_f1: entity F1 of the engine with the checkpoint's entities as gold, in points from 0 to 100.
+      checkpoint_f1: entity F1 of the checkpoint against gold, in points; None without gold.
       engine_f1: the same for the engine.
     """
 
@@ -32,14 +33,15 @@ class Parity:
     equal_tags: float
     equal_entities: float
     largest_difference: float
+    agreement_f1: float
     checkpoint_f1: float | None = None
     engine_f1: float | None = None
 
     @property
-    def lost_f1(self) -> float | None:
-        """Points of F1 that the engine has less than its checkpoint; None without gold."""
+    def lost_f1(self) -> float:
+        """Points of F1 that the engine has less than its checkpoint; without gold, what it lacks of agreement."""
         if self.checkpoint_f1 is None or self.engine_f1 is None:
-            return None
+            return 100 - self.agreement_f1
         return self.checkpoint_f1 - self.engine_f1
 
 

@@ -55,6 +55,7 @@ def trace_onnx(folder: Path, path: Path) -> None:
             verbose=False,
         )
         size_bytes = sum(weight.nbytes for weight in module.parameters())
+        assert program is not None
         program.save(path, external_data=size_bytes > ONNX_LIMIT_BYTES)
 
 
@@ -77,16 +78,19 @@ def quiet() -> Iterator[None]:
     """Keeps the exporters' prints, logs and warnings about themselves out of the terminal; errors are raised still."""
     loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL)
-            try:
-                yield
-            finally:
-                for logger, level in zip(loggers, levels, strict=True):
-                    logger.setLevel(level)
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _build_module(folder: Path, *, fuses: bool) -> Any:
@@ -104,7 +108,8 @@ def _build_module(folder: Path, *, fuses: bool) -> Any:
             self.model = model
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits.float().softmax(-1)
+            logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+            return logits.float().softmax(-1)
 
     return Probabilities()
 

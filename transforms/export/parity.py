@@ -5,21 +5,20 @@ Both run in the tagger that annotates. Texts are compared a block at a time, so 
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from schemas.engines import Parity
 from schemas.errors import ConfigError, PipelineError
 from schemas.labels import OUTSIDE, TagSet
-from transforms.export.quantization import blocks
 from transforms.models.tagger import FloatArray, IntArray, TokenClassifier
 from transforms.models.window_tagger import DecodingConfig, WindowTagger
 from transforms.scoring.matching import Span, count_matches, score_matches
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig
 
-_BLOCK_DOCUMENTS = 32
+_BLOCK_DOCUMENTS, _BLOCK_CHARACTERS = 512, 1 << 18
 _BATCH_TOKENS = 2048
 
 
@@ -94,7 +93,7 @@ class Comparison:
           PipelineError: the two saw different windows, for memory ran out.
         """
         counts = _Counts()
-        for block in blocks(documents, _BLOCK_DOCUMENTS):
+        for block in _cut_blocks(documents):
             self._add(block, counts, names)
             tell(counts.documents)
         if not counts.tokens:
@@ -125,11 +124,11 @@ class Comparison:
                 counts.labelled += 1
                 _count(counts.checkpoint, gold, one)
                 _count(counts.engine, gold, other)
-        expected_batches, found_batches = (recorder.take() for recorder in self._recorders)
-        for (lengths, one), (other_lengths, other) in zip(expected_batches, found_batches, strict=False):
-            if not np.array_equal(lengths, other_lengths):
-                raise PipelineError("expected the same windows for checkpoint and engine, found others; free memory")
-            self._compare(lengths, one, other, counts)
+        answers, engine_answers = (recorder.take() for recorder in self._recorders)
+        if [lengths.tolist() for lengths, _ in answers] != [lengths.tolist() for lengths, _ in engine_answers]:
+            raise PipelineError("expected the same batches for checkpoint and engine, found others; free some memory")
+        for (lengths, probabilities), (_, engine_probabilities) in zip(answers, engine_answers, strict=True):
+            self._compare(lengths, probabilities, engine_probabilities, counts)
 
     def _compare(self, lengths: IntArray, expected: FloatArray, found: FloatArray, counts: _Counts) -> None:
         """Compares (n_windows, longest, n_tags) probabilities where there are tokens of text."""
@@ -165,6 +164,20 @@ class _Recorder:
         """Lengths and probabilities of each batch since the last call."""
         answers, self._answers = self._answers, []
         return answers
+
+
+def _cut_blocks(documents: Iterable[Labelled]) -> Iterator[list[Labelled]]:
+    """Documents in order, a bounded number of characters at a time, but a whole document at least."""
+    block: list[Labelled] = []
+    size = 0
+    for document in documents:
+        block.append(document)
+        size += len(document.text)
+        if size >= _BLOCK_CHARACTERS or len(block) == _BLOCK_DOCUMENTS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _tag(tagger: WindowTagger, texts: Sequence[str], names: Mapping[str, str]) -> list[list[Span]]:

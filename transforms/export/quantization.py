@@ -6,7 +6,8 @@ what they were on calibration windows, after moving outliers into the weights (S
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,29 +66,12 @@ def take_windows(
     """
     tokenizer = ColumnTokenizer(read_tokenizer(checkpoint.folder))
     taken: list[IntArray] = []
-    for block in blocks(texts, _BLOCK_TEXTS):
+    waiting = iter(texts)
+    while len(taken) < most and (block := list(itertools.islice(waiting, _BLOCK_TEXTS))):
         taken += _cut_block(tokenizer, block, windows)
-        if len(taken) >= most:
-            break
     if not taken:
         raise ConfigError("expected text in --calibration, found none; check --text-column and --format")
     return Calibration(source, tuple(taken[:most]))
-
-
-def blocks(texts: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Items in lists of a size, the last one shorter.
-
-    >>> list(blocks("abcde", 2))
-    [['a', 'b'], ['c', 'd'], ['e']]
-    """
-    block = []
-    for text in texts:
-        block.append(text)
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def quantize_onnx(path: Path) -> None:

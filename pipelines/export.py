@@ -1,0 +1,338 @@
+"""`spanmill export`: a checkpoint in, an engine for ONNX Runtime or OpenVINO out, compared with the checkpoint."""
+
+import contextlib
+import dataclasses
+import importlib.resources
+import itertools
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from pipelines.options import option, parse_options, parse_pairs
+from pipelines.signals import stopping_on_signals
+from schemas.engines import Parity
+from schemas.errors import ConfigError, FileError
+from schemas.labels import OUTSIDE
+
+if TYPE_CHECKING:
+    from schemas.slices import FileRef
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.export.engines import Target
+    from transforms.export.parity import Labelled
+    from transforms.export.quantization import Calibration
+    from transforms.models.checkpoint import Checkpoint
+    from transforms.models.engines import Engine
+    from transforms.text.windows import WindowConfig
+
+DESCRIPTION = "Export a model to an engine that runs faster, and compare the two."
+_SLICE_BYTES = 64 << 20
+_LINE_S = 10.0
+_NAMED_FILES = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Everything a person can ask of the job."""
+
+    backend: str = option("what will run the engine", choices=("onnx", "openvino"))
+    output: str = option("the model's own folder, a copy of it, or a new folder for one", metavar="DIR")
+    model: str = option("model folder, URL, hub name, or default for the one that comes along", "default")
+    precision: str = option("precision of the engine", "fp32", choices=("fp32", "bf16", "int8"))
+    calibration: tuple[str, ...] = option("files like those to be annotated, for int8 of openvino", (), metavar="GLOB")
+    calibration_windows: int = option("windows to calibrate on", 300)
+    gold: tuple[str, ...] = option("labelled files to score model and engine on", (), metavar="GLOB")
+    max_f1_loss: float = option("most points of entity F1 that the engine may lose", 0.3, metavar="POINTS")
+    parity_documents: int = option("documents to compare model and engine on, 0 for all", 500)
+    format: str = option(
+        "format of gold and calibration files", "auto", choices=("auto", "parquet", "jsonl", "text", "conll")
+    )
+    text_column: str = option("column or key of the text", "text")
+    gold_column: str = option("column or key of gold spans or tags", "gold")
+    tokens_column: str = option("column or key of the tokens that gold tags belong to", "")
+    conll_columns: str = option("token and tag columns of CoNLL files, such as 0,3", "auto", metavar="TOKEN,TAG")
+    scheme: str = option("tag scheme of the model", "auto", metavar="auto|BIO|IOB1|BIOES|BILOU|BMES|IO")
+    map: tuple[str, ...] = option("rename labels on all sides, such as corporation=ORG", (), metavar="LABEL=LABEL")
+    ignore_labels: tuple[str, ...] = option("labels to leave out on all sides", (), metavar="LABEL")
+    progress: bool = option("show progress", default=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the job and returns its exit status.
+
+    Raises:
+      ConfigError: options or input are wrong; nothing was written.
+      PipelineError: the engine strays too far from its checkpoint; nothing was written.
+    """
+    options, _ = parse_options(
+        ExportOptions, arguments, prog="spanmill export", description=DESCRIPTION, has_beam=False
+    )
+    with stopping_on_signals("nothing was written"):
+        return run(options)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Corpus:
+    """Texts, with gold or without.
+
+    Attributes:
+      files: their files.
+      config: how they are read.
+      has_gold: whether they are there to be scored against.
+    """
+
+    files: tuple["FileRef", ...]
+    config: "CorpusConfig"
+    has_gold: bool = False
+
+    @property
+    def source(self) -> str:
+        """Names of the files, the first few of many."""
+        names = [PurePosixPath(file.source).name for file in self.files]
+        return ", ".join([*names[:_NAMED_FILES], *(["..."] if len(names) > _NAMED_FILES else [])])
+
+    def read(self) -> Iterator["Labelled"]:
+        """The documents, in order.
+
+        Raises:
+          ConfigError: a file cannot be read.
+        """
+        from transforms.corpora.formats import cut_files, read_parts
+        from transforms.export.parity import Labelled
+
+        try:
+            for slice_ in cut_files(self.files, self.config, _SLICE_BYTES):
+                for part in read_parts(slice_, self.config):
+                    table = part.documents
+                    gold = table.column("gold").to_pylist() if self.has_gold and "gold" in table.column_names else []
+                    for text, spans in itertools.zip_longest(table.column("text").to_pylist(), gold):
+                        yield Labelled(text or "", None if spans is None else tuple(map(_to_span, spans)))
+        except FileError as error:
+            raise ConfigError(str(error)) from error
+
+
+def run(options: ExportOptions) -> int:
+    """Exports, compares, publishes and returns the exit status.
+
+    Raises:
+      ConfigError: options or input are wrong.
+      PipelineError: the engine strays too far from its checkpoint.
+    """
+    from transforms.export.engines import (
+        Target,
+        build_engine,
+        check_target,
+        judge_parity,
+        open_workspace,
+        publish_engine,
+    )
+    from transforms.models.checkpoint import find_checkpoint
+
+    started = time.monotonic()
+    _check_ranges(options)
+    checkpoint = find_checkpoint(options.model, scheme=options.scheme)
+    target = Target(options.backend, options.precision, Path(options.output).expanduser().absolute())
+    check_target(target, checkpoint)
+    corpora = {flag: _open_corpus(options, flag) for flag in ("gold", "calibration") if getattr(options, flag)}
+    steps = _Steps(is_shown=options.progress)
+    with open_workspace(target) as workspace, _removed_on_signals(workspace):
+        steps.tell("reading")
+        calibration = _calibrate(options, checkpoint, corpora.get("calibration"))
+        folder = workspace / "engine"
+        folder.mkdir()
+        engine = build_engine(target, checkpoint, folder, calibration, steps.tell)
+        texts = corpora.get("gold") or corpora.get("calibration") or _open_sample()
+        parity = _compare(options, checkpoint, engine, texts, steps)
+        engine = dataclasses.replace(engine, card=dataclasses.replace(engine.card, parity=parity))
+        judge_parity(engine, parity, most_lost=options.max_f1_loss)
+        publish_engine(engine, target, checkpoint)
+    _show(target, parity, time.monotonic() - started)
+    return 0
+
+
+class _Steps:
+    """Says on standard error what is being done: a line per step, and how far a long one is now and then."""
+
+    def __init__(self, *, is_shown: bool) -> None:
+        # Kept, as the exporters' own words are caught on the way to it.
+        self._stream = sys.stderr if is_shown else None
+        self._step = ""
+        self._told = 0.0
+
+    def tell(self, text: str) -> None:
+        """Says a step, or where it is after a comma, unless that was said a moment ago."""
+        step, now = text.partition(",")[0], time.monotonic()
+        if step == self._step and now - self._told < _LINE_S:
+            return
+        self._step, self._told = step, now
+        if self._stream:
+            print(text, file=self._stream, flush=True)
+
+
+def _check_ranges(options: ExportOptions) -> None:
+    if options.calibration_windows < 1:
+        raise ConfigError(f"expected --calibration-windows of 1 or more, found {options.calibration_windows}")
+    if options.parity_documents < 0:
+        raise ConfigError(f"expected --parity-documents of 0 or more, found {options.parity_documents}")
+    if not 0 <= options.max_f1_loss <= 100:
+        raise ConfigError(f"expected --max-f1-loss between 0 and 100 points, found {options.max_f1_loss}")
+    if "://" in options.output:
+        raise ConfigError(
+            "expected a folder of this machine as --output, found a URL; copy the folder there afterwards"
+        )
+    if (options.backend, options.precision) == ("openvino", "int8") and not options.calibration:
+        raise ConfigError(
+            "expected --calibration for --backend openvino --precision int8, found none; "
+            "give files like those to be annotated"
+        )
+
+
+def _open_corpus(options: ExportOptions, flag: str) -> _Corpus:
+    """The files that a flag names, and how they are read: columns where there are columns, gold where it is wanted."""
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.corpora.files import list_files
+    from transforms.corpora.formats import format_of
+
+    files = tuple(list_files(getattr(options, flag), flag=f"--{flag}"))
+    config = CorpusConfig(format=options.format, conll_columns=options.conll_columns)
+    has_gold = flag == "gold"
+    if any(format_of(file, config) in ("parquet", "jsonl") for file in files):
+        config = dataclasses.replace(
+            config,
+            text_column=options.text_column,
+            gold_column=options.gold_column if has_gold or options.tokens_column else "",
+            tokens_column=options.tokens_column,
+        )
+    return _Corpus(files, config, has_gold)
+
+
+def _open_sample() -> _Corpus:
+    """The corpus that comes along."""
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.corpora.files import list_files
+
+    folder = Path(str(importlib.resources.files("assets"))) / "corpus"
+    return _Corpus(tuple(list_files([str(folder / "*.parquet")])), CorpusConfig())
+
+
+def _calibrate(options: ExportOptions, checkpoint: "Checkpoint", corpus: _Corpus | None) -> "Calibration | None":
+    """The windows that OpenVINO's int8 is calibrated on; nothing else is."""
+    from transforms.export.quantization import take_windows
+
+    if corpus is None or (options.backend, options.precision) != ("openvino", "int8"):
+        return None
+    return take_windows(
+        checkpoint,
+        (document.text for document in corpus.read()),
+        _choose_windows(checkpoint),
+        source=corpus.source,
+        most=options.calibration_windows,
+    )
+
+
+def _compare(
+    options: ExportOptions, checkpoint: "Checkpoint", engine: "Engine", texts: _Corpus, steps: _Steps
+) -> Parity:
+    from transforms.export.engines import load_engine
+    from transforms.export.parity import Comparison
+    from transforms.models.backends import BackendConfig
+    from transforms.models.catalog import load_classifier
+    from transforms.models.checkpoint import read_tokenizer
+
+    steps.tell("comparing")
+    comparison = Comparison(
+        read_tokenizer(checkpoint.folder),
+        load_classifier(checkpoint, BackendConfig()),
+        load_engine(engine, checkpoint),
+        _choose_windows(checkpoint),
+    )
+    names = {**parse_pairs(options.map, flag="--map"), **dict.fromkeys(options.ignore_labels, OUTSIDE)}
+    parity = comparison.run(
+        itertools.islice(texts.read(), options.parity_documents or None),
+        source=texts.source,
+        names=names,
+        tell=lambda done: steps.tell(f"comparing, {done:,} documents done"),
+    )
+    if texts.has_gold and not parity.checkpoint_f1:
+        labels = list(checkpoint.tag_set.labels)
+        raise ConfigError(
+            f"expected --gold with labels of the model, {labels}, found no entity that it finds; "
+            "set --gold-column, --conll-columns, --format or --map"
+        )
+    return parity
+
+
+def _choose_windows(checkpoint: "Checkpoint") -> "WindowConfig":
+    """Windows as annotate cuts them."""
+    from transforms.text.windows import WindowConfig
+
+    plain = WindowConfig()
+    most = min(plain.max_tokens, checkpoint.max_tokens)
+    return WindowConfig(max_tokens=most, overlap_tokens=min(plain.overlap_tokens, most // 3))
+
+
+def _to_span(span: dict[str, int | str]) -> tuple[int, int, str]:
+    return int(span["start"]), int(span["end"]), str(span["label"])
+
+
+@contextlib.contextmanager
+def _removed_on_signals(folder: Path) -> Iterator[None]:
+    """While the body runs, a signal that ends this process takes the folder along."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(target: "Target", parity: Parity, seconds: float) -> None:
+    from rich.console import Console
+
+    from schemas.slices import display_uri
+    from transforms.reports.summary import make_table
+
+    console = Console(highlight=False)
+    rows = [
+        ("documents compared", f"{parity.documents:,}"),
+        ("tokens", f"{parity.tokens:,}"),
+        ("equal tags", f"{parity.equal_tags:.4%}"),
+        ("documents with equal entities", f"{parity.equal_entities:.2%}"),
+        ("largest difference of a probability", f"{parity.largest_difference:.2g}"),
+        ("F1 of agreement", f"{parity.agreement_f1:.2f}"),
+    ]
+    if parity.checkpoint_f1 is not None and parity.engine_f1 is not None:
+        rows += [
+            ("F1 of the checkpoint, torch fp32", f"{parity.checkpoint_f1:.2f}"),
+            ("F1 of the engine", f"{parity.engine_f1:.2f}"),
+        ]
+    name = f"{target.backend} {target.precision} beside its checkpoint, on {parity.source}"
+    console.print(make_table(name, ("", "value"), rows))
+    size = sum(path.stat().st_size for path in target.engine_folder.iterdir()) / (1 << 20)
+    console.print(f"engine       {display_uri(str(target.engine_folder))}", soft_wrap=True, markup=False)
+    console.print(f"             {size:,.1f} MiB, made in {seconds:,.1f} s", markup=False)
+    if target.precision == "bf16" and not _has_bf16():
+        print(
+            "spanmill: this processor has no bf16, so OpenVINO computed in fp32 and that is what was compared",
+            file=sys.stderr,
+        )
+
+
+def _has_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
