@@ -16,7 +16,8 @@ from schemas.errors import CheckpointError, ConfigError, ModelError
 from schemas.labels import TagSet
 from transforms.models.backends import BackendConfig, check_device
 from transforms.models.tagger import FloatArray, IntArray
-from transforms.models.torch_encoder import BucketedNetwork, UnpaddedNetwork, load_encoder, to_device
+from transforms.models.torch_encoder import load_encoder
+from transforms.models.torch_networks import BucketedNetwork, UnpaddedNetwork, to_device
 from transforms.text.packing import padding_mask
 
 NETWORKS = ("auto", "unpadded", "bucketed", "transformers")

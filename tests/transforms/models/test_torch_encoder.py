@@ -14,13 +14,12 @@ from tests.conftest import ROOT, TAGS
 from transforms.models.backends import BackendConfig
 from transforms.models.checkpoint import find_checkpoint
 from transforms.models.torch_classifier import TorchClassifier, TransformersNetwork, load_network, restore_shape
-from transforms.models.torch_encoder import (
+from transforms.models.torch_encoder import load_encoder, read_shape
+from transforms.models.torch_networks import (
     UnpaddedNetwork,
     attend_by_length,
     attend_padded,
     attend_varlen,
-    load_encoder,
-    read_shape,
     round_shape,
 )
 from transforms.text.packing import padding_mask
