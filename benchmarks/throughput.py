@@ -22,6 +22,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -129,24 +130,54 @@ def prepare_engines(bench):
     missing = [each for each in wanted if not (bench.model / "engines" / "-".join(each.engine)).is_dir()]
     if not missing:
         return
-    copy = bench.folder / "model"
+    copy = bench.folder / bench.model.name
     shutil.copytree(bench.model, copy)
-    calibration = bench.folder / "calibration.parquet"
-    write_calibration(calibration, bench.options.data)
+    write_calibration(bench.folder / "calibration.parquet", bench.options.data)
+    dev = bench.options.data / "conll2003" / "dev.txt"
+    if dev.exists():
+        # Under a suffix that tells its format.
+        shutil.copyfile(dev, bench.folder / "dev.conll")
     for contender in missing:
-        backend, precision = contender.engine
-        say(f"exporting {backend} {precision}")
-        command = [
-            *(sys.executable, "-m", "pipelines", "export", "--model", str(copy), "--backend", backend),
-            *("--precision", precision, "--output", str(copy)),
-            *(("--calibration", str(calibration)) if contender.engine == ("openvino", "int8") else ()),
-        ]
+        say(f"exporting {' '.join(contender.engine)}")
         try:
-            run_fresh(command)
+            run_fresh(export_command(*contender.engine, copy, bench.folder))
         except ContenderError as error:
-            bench.left_out[contender.title] = f"spanmill export ended with {error}"
+            bench.left_out[contender.title] = f"spanmill export: {error}"
             bench.contenders.remove(contender)
     bench.model = copy
+
+
+def export_command(backend, precision, model, folder):
+    """The command that exports an engine; one that loses too much is kept all the same, and the loss is shown."""
+    gold, calibration = folder / "dev.conll", folder / "calibration.parquet"
+    labels = ("person=PER", "location=LOC", "organisation=ORG", "misc=MISC")
+    return [
+        *(sys.executable, "-m", "pipelines", "export", "--no-progress", "--model", str(model), "--output", str(model)),
+        *("--backend", backend, "--precision", precision, "--max-f1-loss", "100"),
+        *(("--calibration", str(calibration)) if (backend, precision) == ("openvino", "int8") else ()),
+        *(("--gold", str(gold), "--map", *labels) if gold.exists() else ()),
+    ]
+
+
+def tabulate_engines(bench):
+    """How the engines compare with their checkpoint, by their own cards."""
+    from transforms.models.checkpoint import find_checkpoint
+    from transforms.models.engines import find_engines
+
+    cards = [engine.card for engine in find_engines(find_checkpoint(str(bench.model)))]
+    rows = [
+        (
+            f"{card.backend} {card.precision}",
+            card.parity.source,
+            f"{card.parity.documents:,}",
+            f"{card.parity.equal_tags:.3%}",
+            *("" if f1 is None else f"{f1:.2f}" for f1 in (card.parity.checkpoint_f1, card.parity.engine_f1)),
+        )
+        for card in cards
+        if card.parity and (card.backend, card.precision) in [each.engine for each in bench.ours()]
+    ]
+    columns = ("", "compared on", "documents", "equal tags", "entity F1 of the checkpoint", "of the engine")
+    return [Table("Engines beside their checkpoint", columns, rows)] if rows else []
 
 
 def show_machine(bench):
@@ -184,6 +215,7 @@ def measure_contenders(bench):
     tables = []
     if "3" in sections:
         tables += [tabulate_contenders(bench, corpus, contenders), *compare_outputs(bench, corpus)]
+        tables += tabulate_engines(bench)
     if "4" in sections:
         tables.append(tabulate_ceilings(bench, corpus))
     return tables
@@ -415,7 +447,7 @@ def parse_options():
     parser.add_argument("--model", default="default", help="model folder, or default for the one that comes along")
     parser.add_argument("--docs", type=int, default=200, help="documents of the corpus (default: 200)")
     parser.add_argument("--corpus", choices=SHAPES, default="news", help="shape of sections 3 to 6 (default: news)")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the data sets")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of the data sets (default: data)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each contender (default: 3)")
     parser.add_argument("--sections", type=_names(list(SECTIONS)), default=list(SECTIONS), help="default: all")
     group = parser.add_mutually_exclusive_group()
@@ -446,6 +478,8 @@ def _names(known):
 def main():
     """Measures, then prints the tables."""
     options = parse_options()
+    # Ending as Python ends removes what was written on the way.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A table that is kept in a file needs no terminal's width.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory(prefix="spanmill-bench-") as name:

@@ -69,8 +69,13 @@ def run_fresh(command, *, cores=()):
                 command, stdout=output, stderr=errors, cwd=ROOT, env={**os.environ, **_ENVIRONMENT}
             )
         with _watching(process.pid) as sampled:
-            # wait4 tells the peak of this child alone.
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                # wait4 tells the peak of this child alone.
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:
+                # Whoever stops the benchmark wants its contender stopped too.
+                process.kill()
+                raise
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         for stream in (output, errors):

@@ -177,10 +177,15 @@ def judge_parity(engine: Engine, parity: Parity, *, most_lost: float) -> None:
             "differ; nothing was written"
         )
     if not parity.lost_f1 <= most_lost:
-        kind = "of agreement with the checkpoint" if parity.checkpoint_f1 is None else "of F1"
+        kind, remedy = (
+            "of F1",
+            "give other --calibration texts" if engine.card.calibration else "choose another precision",
+        )
+        if parity.checkpoint_f1 is None:
+            kind, remedy = "of agreement with the checkpoint", "give --gold, so that F1 itself is compared"
         raise PipelineError(
             f"expected {name} to lose {most_lost:g} points {kind} at most, found {parity.lost_f1:.2f}; nothing was "
-            "written; give other --calibration texts or a higher --max-f1-loss"
+            f"written; {remedy}, or set a higher --max-f1-loss"
         )
 
 

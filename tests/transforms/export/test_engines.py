@@ -29,8 +29,9 @@ from transforms.text.windows import WindowConfig
 _RANDOM = np.random.default_rng(1)
 TEXTS = ["".join(map(chr, _RANDOM.integers(33, 127, n))) for n in range(5, 60)]
 SHAPES = [[64], [64, 64, 64], [3], [3, 3], [17, 9, 3], [64, 3], [5] * 20]
-# A layer 32 wide averages out less of the rounding than those of real models, whose F1 is what counts.
-TOLERANCES = {"fp32": 1e-5, "bf16": 0.03, "int8": 0.06}
+# Mean and largest difference of a probability. A layer 32 wide averages out little of int8's rounding: single tokens
+# stray where those of real models, whose F1 is what counts, do not.
+TOLERANCES = {"fp32": (1e-6, 1e-5), "bf16": (3e-3, 0.03), "int8": (0.02, 0.15)}
 KINDS = [("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]
 PARITY = Parity(
     source="a.txt", documents=10, tokens=100, equal_tags=0.99, equal_entities=0.9, largest_difference=0.1,
@@ -86,7 +87,10 @@ def test_an_engine_gives_the_probabilities_of_its_checkpoint(engines, checkpoint
         assert found.shape == expected.shape
         assert found.dtype == np.float32
         assert np.ptp(expected[is_real]) > 0.2
-        assert found[is_real] == pytest.approx(expected[is_real], abs=TOLERANCES[kind[1]])
+        difference = np.abs(found - expected)[is_real]
+        mean, largest = TOLERANCES[kind[1]]
+        assert difference.mean() < mean
+        assert difference.max() < largest
 
 
 def test_the_attention_of_every_layer_is_fused_for_onnx(engines):
