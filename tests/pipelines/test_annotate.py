@@ -158,8 +158,8 @@ def test_annotate_loads_the_model_once_for_all_threads(annotate, corpus, monkeyp
     from transforms.models import torch_classifier
 
     loads = []
-    original = torch_classifier.load_model
-    monkeypatch.setattr(torch_classifier, "load_model", lambda *args: loads.append(1) or original(*args))
+    original = torch_classifier.load_network
+    monkeypatch.setattr(torch_classifier, "load_network", lambda *args: loads.append(1) or original(*args))
     flags = ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
     assert annotate("--slice-size=300", *flags, source=corpus) == 0
     assert loads == [1]
@@ -262,7 +262,7 @@ def test_annotate_answers_wrong_options_with_one_line_before_any_model_is_loaded
     os.truncate(tmp_path / "cut/model.safetensors", 1000)
     shutil.copytree(tiny_checkpoint, tmp_path / "untokenized")
     (tmp_path / "untokenized/tokenizer.json").write_text("{}")
-    monkeypatch.setattr("transforms.models.torch_classifier.load_model", None)
+    monkeypatch.setattr("transforms.models.torch_classifier.load_network", None)
     defaults = [] if "--model" in arguments else ["--model", str(tiny_checkpoint)]
     defaults += [] if "--output" in arguments else ["--output", str(tmp_path / "out")]
     status = main(["annotate", *defaults, *(word.format(tmp=tmp_path) for word in arguments)])

@@ -146,7 +146,7 @@ def test_a_wrong_artefact_is_answered_in_one_line_before_any_model_is_loaded(
     (tmp_path / "cut.json").write_text(CALIBRATOR.to_json()[:100])
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe")
     (tmp_path / "a.txt").write_text("Anna\n")
-    monkeypatch.setattr("transforms.models.torch_classifier.load_model", None)
+    monkeypatch.setattr("transforms.models.torch_classifier.load_network", None)
     words = ["annotate", "--input", tmp_path / "a.txt", "--output", tmp_path / "out", "--model", tiny_checkpoint]
     status = main([*map(str, words), *(word.format(tmp=tmp_path) for word in arguments)])
     error = capsys.readouterr().err.strip()
