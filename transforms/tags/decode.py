@@ -160,6 +160,10 @@ class Decoder:
             is_sure = margin >= loss[:-1] + loss[1:]
             if is_sure.all():
                 return path
+            for piece in np.flatnonzero(loss):
+                # All that would be given up one by one, for a longer piece never loses more.
+                is_sure[_last_true(margin[:piece] >= loss[piece]) + 1 : piece] = False
+                is_sure[piece : piece + _first_true(margin[piece:] >= loss[piece])] = False
             cuts, margin = cuts[is_sure], margin[is_sure]
 
     def _search(self, scores: npt.NDArray[np.float64], starts: BoolArray, stops: BoolArray) -> IntArray:
@@ -177,6 +181,16 @@ class Decoder:
         for unit in range(n_units - 1, 0, -1):
             path[unit - 1] = back[unit, path[unit]]
         return path
+
+
+def _first_true(values: BoolArray) -> int:
+    """Index of the first true value, or their number."""
+    return int(values.argmax()) if values.any() else len(values)
+
+
+def _last_true(values: BoolArray) -> int:
+    """Index of the last true value, or -1."""
+    return len(values) - 1 - _first_true(values[::-1])
 
 
 def decode_tags(tags: Sequence[str]) -> list[tuple[int, int, str]]:
