@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from transforms.export.quantization import Calibration
     from transforms.models.checkpoint import Checkpoint
     from transforms.models.engines import Engine
-    from transforms.text.windows import WindowConfig
 
 DESCRIPTION = "Export a model to an engine that runs faster, and compare the two."
 _SLICE_BYTES = 64 << 20
@@ -222,13 +221,14 @@ def _open_sample() -> _Corpus:
 def _calibrate(options: ExportOptions, checkpoint: "Checkpoint", corpus: _Corpus | None) -> "Calibration | None":
     """The windows that OpenVINO's int8 is calibrated on; nothing else is."""
     from transforms.export.quantization import take_windows
+    from transforms.text.windows import WindowConfig
 
     if corpus is None or (options.backend, options.precision) != ("openvino", "int8"):
         return None
     return take_windows(
         checkpoint,
         (document.text for document in corpus.read()),
-        _choose_windows(checkpoint),
+        WindowConfig().within(checkpoint.max_tokens),
         source=corpus.source,
         most=options.calibration_windows,
     )
@@ -242,13 +242,14 @@ def _compare(
     from transforms.models.backends import BackendConfig
     from transforms.models.catalog import load_classifier
     from transforms.models.checkpoint import read_tokenizer
+    from transforms.text.windows import WindowConfig
 
     steps.tell("comparing")
     comparison = Comparison(
         read_tokenizer(checkpoint.folder),
         load_classifier(checkpoint, BackendConfig()),
         load_engine(engine, checkpoint),
-        _choose_windows(checkpoint),
+        WindowConfig().within(checkpoint.max_tokens),
     )
     names = {**parse_pairs(options.map, flag="--map"), **dict.fromkeys(options.ignore_labels, OUTSIDE)}
     parity = comparison.run(
@@ -264,15 +265,6 @@ def _compare(
             "set --gold-column, --conll-columns, --format or --map"
         )
     return parity
-
-
-def _choose_windows(checkpoint: "Checkpoint") -> "WindowConfig":
-    """Windows as annotate cuts them."""
-    from transforms.text.windows import WindowConfig
-
-    plain = WindowConfig()
-    most = min(plain.max_tokens, checkpoint.max_tokens)
-    return WindowConfig(max_tokens=most, overlap_tokens=min(plain.overlap_tokens, most // 3))
 
 
 def _to_span(span: dict[str, int | str]) -> tuple[int, int, str]:

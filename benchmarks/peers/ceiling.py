@@ -66,12 +66,11 @@ def cut_texts(checkpoint, texts):
 
     tokenizer = ColumnTokenizer(read_tokenizer(checkpoint.folder))
     columns = tokenizer.tokenize(texts)
-    config = WindowConfig()
-    most = min(config.max_tokens, checkpoint.max_tokens)
+    config = WindowConfig().within(checkpoint.max_tokens)
     windows = cut_windows(
         columns.bounds,
         columns.starts_word,
-        max_tokens=most - len(tokenizer.prefix_ids) - len(tokenizer.suffix_ids),
-        overlap_tokens=min(config.overlap_tokens, most // 3),
+        max_tokens=config.max_tokens - len(tokenizer.prefix_ids) - len(tokenizer.suffix_ids),
+        overlap_tokens=config.overlap_tokens,
     )
     return tokenizer, columns, windows

@@ -121,17 +121,13 @@ def configure_tagger(
     Raises:
       CheckpointError: the checkpoint has no engine for the backend and precision.
     """
-    if windows.max_tokens > checkpoint.max_tokens:
-        windows = WindowConfig(
-            max_tokens=checkpoint.max_tokens, overlap_tokens=min(windows.overlap_tokens, checkpoint.max_tokens // 3)
-        )
     return CheckpointTaggerConfig(
         model=checkpoint.reference,
         digest=_digest(checkpoint, backend),
         tags=checkpoint.tag_set.tags,
         scheme=checkpoint.tag_set.scheme,
         backend=backend,
-        windows=windows,
+        windows=windows.within(checkpoint.max_tokens),
         decoding=decoding,
         batch_tokens=batch_tokens,
         dedupe=dedupe,

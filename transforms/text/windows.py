@@ -36,6 +36,12 @@ class WindowConfig:
                 f"found {self.overlap_tokens}"
             )
 
+    def within(self, most_tokens: int) -> "WindowConfig":
+        """The same for a model that reads no more than `most_tokens`, with an overlap that fits."""
+        if self.max_tokens <= most_tokens:
+            return self
+        return WindowConfig(max_tokens=most_tokens, overlap_tokens=min(self.overlap_tokens, most_tokens // 3))
+
 
 @dataclasses.dataclass(frozen=True)
 class Windows:

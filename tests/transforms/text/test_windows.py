@@ -53,3 +53,10 @@ def test_cut_windows_gives_an_empty_document_no_window():
 def test_window_config_refuses_windows_that_do_not_advance(max_tokens, overlap):
     with pytest.raises(ConfigError, match="tokens"):
         WindowConfig(max_tokens=max_tokens, overlap_tokens=overlap)
+
+
+def test_window_config_is_held_within_what_a_model_reads():
+    config = WindowConfig(max_tokens=512, overlap_tokens=64)
+    assert config.within(512) is config
+    assert config.within(256) == WindowConfig(max_tokens=256, overlap_tokens=64)
+    assert config.within(100) == WindowConfig(max_tokens=100, overlap_tokens=33)
