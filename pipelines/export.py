@@ -237,10 +237,9 @@ def _calibrate(options: ExportOptions, checkpoint: "Checkpoint", corpus: _Corpus
 def _compare(
     options: ExportOptions, checkpoint: "Checkpoint", engine: "Engine", texts: _Corpus, steps: _Steps
 ) -> Parity:
-    from transforms.export.engines import load_engine
     from transforms.export.parity import Comparison
     from transforms.models.backends import BackendConfig
-    from transforms.models.catalog import load_classifier
+    from transforms.models.catalog import load_classifier, load_engine
     from transforms.models.checkpoint import read_tokenizer
     from transforms.text.windows import WindowConfig
 

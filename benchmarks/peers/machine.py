@@ -4,7 +4,8 @@ import datetime
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
+
+from transforms.models.processor import read_flags, read_processor
 
 PACKAGES = (
     *("spanmill", "torch", "transformers", "tokenizers", "onnxruntime", "openvino", "nncf", "apache-beam"),
@@ -33,25 +34,10 @@ def has_bf16():
     return bool(read_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def read_flags():
-    """The names of the processor's instructions, where the system tells."""
-    line = _cpuinfo().get("flags") or _cpuinfo().get("Features") or ""
-    return set(line.split())
-
-
 def _processor_name():
-    cpu = _cpuinfo()
+    cpu = read_processor()
     name = cpu.get("model name") or platform.processor() or platform.machine()
     return f"{name}, family {cpu['cpu family']} model {cpu['model']}" if "cpu family" in cpu else name
-
-
-def _cpuinfo():
-    """The facts of the first core."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    except OSError:
-        return {}
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
 
 
 def _versions():

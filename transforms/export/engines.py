@@ -14,16 +14,12 @@ from transforms.export.fusion import fuse_attention
 from transforms.export.graphs import OPSET, trace_onnx, trace_openvino
 from transforms.export.quantization import Calibration, quantize_onnx, quantize_openvino
 from transforms.models import onnx_classifier, openvino_classifier
-from transforms.models.backends import PRECISIONS, BackendConfig
-from transforms.models.checkpoint import ENGINES_FOLDER, Checkpoint, digest_folder
-from transforms.models.engines import Engine, digest_file
-from transforms.models.onnx_classifier import OnnxClassifier
-from transforms.models.openvino_classifier import OpenvinoClassifier
-from transforms.models.tagger import TokenClassifier
+from transforms.models.backends import PRECISIONS
+from transforms.models.checkpoint import ENGINES_FOLDER, PICKLES, Checkpoint, digest_file, digest_folder
+from transforms.models.engines import Engine
 
 BACKENDS = ("onnx", "openvino")
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,18 +147,6 @@ def build_engine(
     return Engine(folder, card)
 
 
-def load_engine(engine: Engine, checkpoint: Checkpoint) -> TokenClassifier:
-    """An engine that is not in its place yet, on the CPU.
-
-    Raises:
-      CheckpointError: its backend cannot load it.
-    """
-    config = BackendConfig(backend=engine.card.backend, precision=engine.card.precision)
-    if engine.card.backend == "onnx":
-        return OnnxClassifier(engine, checkpoint.tag_set, config)
-    return OpenvinoClassifier(engine, checkpoint.tag_set, config)
-
-
 def judge_parity(engine: Engine, parity: Parity, *, most_lost: float) -> None:
     """Refuses an engine that strays too far from its checkpoint.
 
@@ -235,7 +219,7 @@ def _copy_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Copies the files of a checkpoint, its cards among them, but no pickles and no engines."""
     folder.mkdir()
     for path in checkpoint.folder.iterdir():
-        if path.is_file() and path.suffix not in _PICKLES and not path.name.startswith("."):
+        if path.is_file() and not any(map(path.match, (*PICKLES, ".*"))):
             shutil.copyfile(path, folder / path.name)
     if digest_folder(folder) != checkpoint.digest:
         raise CheckpointError(

@@ -1,6 +1,8 @@
 """The libraries that can run a model, and how they are told to."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 from schemas.errors import ConfigError
 
@@ -11,6 +13,7 @@ PRECISIONS = {
 }
 DEVICES = {"torch": ("cpu", "cuda"), "onnx": ("cpu", "cuda"), "openvino": ("cpu",)}
 MOST_THREADS = 256
+_OUT_OF_MEMORY = ("bad allocation", "bad_alloc", "Failed to allocate", "out of memory", "could not allocate")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,17 @@ class BackendConfig:
         if self.precision != "auto":
             return self.precision
         return "bf16" if self.backend == "torch" and self.device != "cpu" else "fp32"
+
+
+@contextlib.contextmanager
+def memory_errors_told() -> Iterator[None]:
+    """What ONNX Runtime and OpenVINO say when memory runs out, as a MemoryError, so that a smaller batch is tried."""
+    try:
+        yield
+    except Exception as error:
+        if any(sign in str(error) for sign in _OUT_OF_MEMORY):
+            raise MemoryError(str(error).partition("\n")[0]) from None
+        raise
 
 
 def check_device(config: BackendConfig) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from schemas.errors import CheckpointError
 from transforms.models.backends import BackendConfig
 from transforms.models.checkpoint import Checkpoint, find_checkpoint, read_tokenizer
-from transforms.models.engines import open_engine
+from transforms.models.engines import Engine, open_engine
 from transforms.models.onnx_classifier import OnnxClassifier
 from transforms.models.openvino_classifier import OpenvinoClassifier
 from transforms.models.tagger import Tagger, TokenClassifier
@@ -74,13 +74,14 @@ class CheckpointTaggerConfig:
           CheckpointError: the checkpoint or engine is not the one that the run was planned with.
         """
         checkpoint = find_checkpoint(self.model, scheme=self.scheme)
-        digest = _digest(checkpoint, self.backend)
+        engine = _open(checkpoint, self.backend)
+        digest = _digest(checkpoint, engine)
         if digest != self.digest:
             raise CheckpointError(
                 f"expected model {self.model!r} with digest {self.digest[:16]}, found {digest[:16]}; "
                 "it changed since the run was planned"
             )
-        return LoadedModel(load_classifier(checkpoint, self.backend), read_tokenizer(checkpoint.folder))
+        return LoadedModel(_load(checkpoint, engine, self.backend), read_tokenizer(checkpoint.folder))
 
     def build(self, shared: "LoadedModel") -> Tagger:
         """A tagger for one thread: its own tokenizer around the shared weights."""
@@ -123,7 +124,7 @@ def configure_tagger(
     """
     return CheckpointTaggerConfig(
         model=checkpoint.reference,
-        digest=_digest(checkpoint, backend),
+        digest=_digest(checkpoint, _open(checkpoint, backend)),
         tags=checkpoint.tag_set.tags,
         scheme=checkpoint.tag_set.scheme,
         backend=backend,
@@ -141,17 +142,36 @@ def load_classifier(checkpoint: Checkpoint, backend: BackendConfig) -> TokenClas
       CheckpointError: it cannot be loaded, or there is no such engine.
       ConfigError: the device is not there.
     """
-    if backend.backend == "torch":
-        return TorchClassifier(checkpoint.folder, checkpoint.tag_set, backend)
-    engine = open_engine(checkpoint, backend.backend, backend.resolved_precision)
+    return _load(checkpoint, _open(checkpoint, backend), backend)
+
+
+def load_engine(engine: Engine, checkpoint: Checkpoint, backend: BackendConfig | None = None) -> TokenClassifier:
+    """An engine, wherever it lies, in the backend that runs it, on the CPU unless told otherwise.
+
+    Raises:
+      CheckpointError: it cannot be loaded.
+      ConfigError: the device is not there.
+    """
+    backend = backend or BackendConfig(backend=engine.card.backend, precision=engine.card.precision)
     return _ENGINES[backend.backend](engine, checkpoint.tag_set, backend)
 
 
-def _digest(checkpoint: Checkpoint, backend: BackendConfig) -> str:
-    """The digest of what answers: the checkpoint, or the engine exported from it."""
+def _open(checkpoint: Checkpoint, backend: BackendConfig) -> Engine | None:
+    """The engine that answers, or None where the checkpoint itself does."""
     if backend.backend == "torch":
-        return checkpoint.digest
-    return open_engine(checkpoint, backend.backend, backend.resolved_precision).card.digest
+        return None
+    return open_engine(checkpoint, backend.backend, backend.resolved_precision)
+
+
+def _load(checkpoint: Checkpoint, engine: Engine | None, backend: BackendConfig) -> TokenClassifier:
+    if engine is None:
+        return TorchClassifier(checkpoint.folder, checkpoint.tag_set, backend)
+    return load_engine(engine, checkpoint, backend)
+
+
+def _digest(checkpoint: Checkpoint, engine: Engine | None) -> str:
+    """The digest of what answers."""
+    return engine.card.digest if engine else checkpoint.digest
 
 
 _ENGINES: dict[str, type[OnnxClassifier] | type[OpenvinoClassifier]] = {

@@ -29,7 +29,7 @@ from transforms.text.tokens import ColumnTokenizer
 _CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model",
             "*.safetensors", "*.safetensors.index.json")  # fmt: skip
 _VOCABULARIES = ("vocab*", "merges.txt", "*.model")
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _UNLIMITED = 1_000_000
 ENGINES_FOLDER = "engines"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -80,12 +80,22 @@ def digest_folder(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if any(fnmatch.fnmatch(path.name, pattern) for pattern in _CONTENT):
-            with path.open("rb") as content:
-                digest = hashlib.sha256()
-                while chunk := content.read(1 << 20):
-                    digest.update(chunk)
-            total.update(f"{path.name} {digest.hexdigest()}\n".encode())
+            total.update(f"{path.name} {digest_file(path)}\n".encode())
     return total.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as content:
+        digest = hashlib.sha256()
+        while chunk := content.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def cache_folder(name: str) -> Path:
+    """The folder of that name in the user's cache, which may not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "spanmill" / name
 
 
 def read_tokenizer(folder: Path) -> str:
@@ -128,7 +138,7 @@ def _download(url: str) -> Path:
     """Copies the files under a URL into the cache, once per version of them."""
     files = list_files([url])
     key = hashlib.sha256(repr(files).encode()).hexdigest()[:32]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "spanmill" / "models"
+    cache = cache_folder("models")
     target = cache / key
     if target.is_dir():
         return target
@@ -137,7 +147,7 @@ def _download(url: str) -> Path:
     for file in files:
         *_, grandparent, parent, name = ["", "", *file.uri.split("/")]
         inside = Path(ENGINES_FOLDER, parent) if grandparent == ENGINES_FOLDER else Path()
-        if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, *_PICKLES)):
+        if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, *PICKLES)):
             (partial / inside).mkdir(parents=True, exist_ok=True)
             with open_stream(file) as source, (partial / inside / name).open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
@@ -182,7 +192,7 @@ def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
     if "auto_map" in config:
         raise CheckpointError(f"refused model {folder.name!r}: its config.json asks for remote code (auto_map)")
     if not any(folder.glob("*.safetensors")):
-        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         remedy = "; convert the weights to safetensors" if pickles else "; check --model"
         raise CheckpointError(
             f"expected *.safetensors in model {folder.name!r}, found {pickles or 'no weights'}{remedy}"

@@ -9,13 +9,13 @@
 """
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 from schemas.engines import ENGINE_CARD, EngineCard
 from schemas.errors import CheckpointError, ConfigError
 from transforms.models.backends import PRECISIONS
-from transforms.models.checkpoint import ENGINES_FOLDER, Checkpoint
+from transforms.models.checkpoint import ENGINES_FOLDER, Checkpoint, digest_file
+from transforms.models.processor import read_flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,19 +100,7 @@ def choose_backend(checkpoint: Checkpoint, *, device: str, precision: str) -> st
     )
 
 
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as content:
-        digest = hashlib.sha256()
-        while chunk := content.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _multiplies_bytes() -> bool:
     """Whether the processor has instructions for products of bytes; taken to have them where it cannot be told."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return True
-    return any(flag in flags for flag in ("vnni", "amx_int8", "asimddp")) or "avx2" not in flags
+    flags = read_flags()
+    return "avx2" not in flags or any("vnni" in flag or flag == "amx_int8" for flag in flags)

@@ -5,13 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from schemas.errors import CheckpointError
 from schemas.labels import TagSet
-from transforms.models.backends import BackendConfig, check_device
+from transforms.models.backends import BackendConfig, check_device, memory_errors_told
 from transforms.models.engines import Engine
 from transforms.models.tagger import FloatArray, IntArray
 from transforms.text.packing import padding_mask
 
 MODEL_FILE = "model.onnx"
-_OUT_OF_MEMORY = ("Failed to allocate memory", "bad allocation", "bad_alloc", "out of memory")
 
 
 class OnnxClassifier:
@@ -59,11 +58,7 @@ class OnnxClassifier:
         return self._queue.submit(self._run, ids, lengths).result
 
     def _run(self, ids: IntArray, lengths: IntArray) -> FloatArray:
-        try:
+        with memory_errors_told():
             inputs = {"input_ids": ids, "attention_mask": padding_mask(lengths, ids.shape[1])}
             probabilities: FloatArray = self._session.run(None, inputs)[0]
-        except Exception as error:
-            if any(sign in str(error) for sign in _OUT_OF_MEMORY):
-                raise MemoryError(str(error).partition("\n")[0]) from None
-            raise
-        return probabilities
+            return probabilities

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.errors import CheckpointError
 from schemas.labels import TagSet
-from transforms.models.backends import BackendConfig
+from transforms.models.backends import BackendConfig, memory_errors_told
 from transforms.models.engines import Engine
 from transforms.models.tagger import FloatArray, IntArray
 from transforms.text.packing import padding_mask
@@ -13,7 +13,6 @@ from transforms.text.packing import padding_mask
 MODEL_FILE = "model.xml"
 # What is computed between the layers whose weights are int8 is in fp32.
 _INFERENCE_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-_OUT_OF_MEMORY = ("bad allocation", "bad_alloc", "Failed to allocate", "out of memory", "could not allocate")
 
 
 class OpenvinoClassifier:
@@ -53,25 +52,14 @@ class OpenvinoClassifier:
 
     def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
         """Starts a forward pass; see `TokenClassifier.submit`."""
-        with _ErrorTranslation():
+        with memory_errors_told():
             request = self._model.create_infer_request()
             request.start_async({"input_ids": ids, "attention_mask": padding_mask(lengths, ids.shape[1])})
 
         def fetch() -> FloatArray:
-            with _ErrorTranslation():
+            with memory_errors_told():
                 request.wait()
                 probabilities: FloatArray = request.get_output_tensor(0).data.copy()
                 return probabilities
 
         return fetch
-
-
-class _ErrorTranslation:
-    """Tells memory that ran out, so that a smaller batch is tried."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY):
-            raise MemoryError(str(error).partition("\n")[0]) from None

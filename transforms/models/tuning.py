@@ -12,12 +12,13 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from transforms.models.backends import BackendConfig
+from transforms.models.checkpoint import cache_folder
+from transforms.models.processor import read_flags, read_processor
 from transforms.models.tagger import IntArray, TokenClassifier
 from transforms.text.packing import pack_windows
 
@@ -45,8 +46,8 @@ def measure_budgets(
     *,
     trial_tokens: int = 4096,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[Trial]:
-    """Budgets to their speeds, slowest first to be known, fastest last.
+) -> list[Trial]:
+    """Budgets to their speeds, the fastest last.
 
     Args:
       classifier: the model.
@@ -67,7 +68,7 @@ def measure_budgets(
             # The first turn pays for shapes that the backend has not seen yet.
             if turn:
                 rates[budget].append(sum(int(lengths[batch].sum()) for batch in batches) / max(seconds, 1e-9))
-    yield from sorted(
+    return sorted(
         (Trial(budget, statistics.median(found)) for budget, found in rates.items()),
         key=lambda trial: trial.tokens_per_s,
     )
@@ -93,8 +94,7 @@ class TuningCache:
     def __init__(self, digest: str, backend: BackendConfig, window_tokens: int) -> None:
         described = [digest, dataclasses.asdict(backend), window_tokens, describe_processor(), os.cpu_count()]
         key = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        self._path = cache / "spanmill" / "tuning" / f"{key}.json"
+        self._path = cache_folder("tuning") / f"{key}.json"
 
     def read(self) -> int | None:
         """The budget, or None where none is known; a file that cannot be read is as good as none."""
@@ -118,11 +118,5 @@ class TuningCache:
 
 def describe_processor() -> str:
     """The processor's name and the instructions that decide how fast a model runs."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    facts = dict(line.partition(":")[::2] for line in lines)
-    facts = {name.strip(): value.strip() for name, value in facts.items()}
     wanted = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"}
-    return " ".join([facts.get("model name", ""), *sorted(wanted & set(facts.get("flags", "").split()))])
+    return " ".join([read_processor().get("model name", ""), *sorted(wanted & read_flags())])

@@ -15,13 +15,12 @@ from transforms.export.engines import (
     build_engine,
     check_target,
     judge_parity,
-    load_engine,
     open_workspace,
     publish_engine,
 )
 from transforms.export.quantization import take_windows
 from transforms.models.backends import BackendConfig
-from transforms.models.catalog import load_classifier
+from transforms.models.catalog import load_classifier, load_engine
 from transforms.models.checkpoint import digest_folder, find_checkpoint
 from transforms.models.engines import find_engines, open_engine
 from transforms.text.windows import WindowConfig
