@@ -1,16 +1,12 @@
 """`spanmill export`: a checkpoint in, an engine for ONNX Runtime or OpenVINO out, compared with the checkpoint."""
 
-import contextlib
 import dataclasses
 import importlib.resources
 import itertools
-import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from pipelines.options import option, parse_options, parse_pairs
@@ -70,8 +66,13 @@ def main(arguments: Sequence[str]) -> int:
     options, _ = parse_options(
         ExportOptions, arguments, prog="spanmill export", description=DESCRIPTION, has_beam=False
     )
-    with stopping_on_signals("nothing was written"):
-        return run(options)
+    # Not before, so that --help is instant.
+    from transforms.export.engines import Target
+
+    _check_ranges(options)
+    target = Target(options.backend, options.precision, Path(options.output).expanduser().absolute())
+    with stopping_on_signals("nothing was written", scratch=target.workspace):
+        return run(options, target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,7 @@ class _Corpus:
             raise ConfigError(str(error)) from error
 
 
-def run(options: ExportOptions) -> int:
+def run(options: ExportOptions, target: "Target") -> int:
     """Exports, compares, publishes and returns the exit status.
 
     Raises:
@@ -122,7 +123,6 @@ def run(options: ExportOptions) -> int:
       PipelineError: the engine strays too far from its checkpoint.
     """
     from transforms.export.engines import (
-        Target,
         build_engine,
         check_target,
         judge_parity,
@@ -132,13 +132,11 @@ def run(options: ExportOptions) -> int:
     from transforms.models.checkpoint import find_checkpoint
 
     started = time.monotonic()
-    _check_ranges(options)
     checkpoint = find_checkpoint(options.model, scheme=options.scheme)
-    target = Target(options.backend, options.precision, Path(options.output).expanduser().absolute())
     check_target(target, checkpoint)
     corpora = {flag: _open_corpus(options, flag) for flag in ("gold", "calibration") if getattr(options, flag)}
     steps = _Steps(is_shown=options.progress)
-    with open_workspace(target) as workspace, _removed_on_signals(workspace):
+    with open_workspace(target) as workspace:
         steps.tell("reading")
         calibration = _calibrate(options, checkpoint, corpora.get("calibration"))
         folder = workspace / "engine"
@@ -268,26 +266,6 @@ def _compare(
 
 def _to_span(span: dict[str, int | str]) -> tuple[int, int, str]:
     return int(span["start"]), int(span["end"]), str(span["label"])
-
-
-@contextlib.contextmanager
-def _removed_on_signals(folder: Path) -> Iterator[None]:
-    """While the body runs, a signal that ends this process takes the folder along."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        handler = before[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show(target: "Target", parity: Parity, seconds: float) -> None:

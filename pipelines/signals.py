@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,14 +10,21 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def stopping_on_signals(advice: str) -> Iterator[None]:
-    """While the body runs, both signals end this process and its workers with status 130 or 143."""
+def stopping_on_signals(advice: str, *, scratch: Path | None = None) -> Iterator[None]:
+    """While the body runs, both signals end this process and its workers with status 130 or 143.
+
+    Args:
+      advice: what is said then.
+      scratch: a folder that is removed then.
+    """
 
     def stop(number: int, _: object) -> None:
         print(f"\nspanmill: stopped; {advice}", file=sys.stderr, flush=True)
         for child in _children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
         os._exit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,6 +1,7 @@
 """`spanmill export` from its command line, and `spanmill annotate` with what it made."""
 
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -148,3 +149,23 @@ def test_engines_of_the_default_model_lose_little(tmp_path, backend, precision):
     assert card.parity.documents == 318
     assert card.parity.lost_f1 <= (0.3 if precision == "int8" else 0)
     assert card.parity.checkpoint_f1 > 60
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["a new folder", "the model's own folder"])
+def test_a_signal_ends_the_export_and_leaves_nothing_behind(tiny_checkpoint, tmp_path, is_there):
+    folder = tmp_path / "model"
+    if is_there:
+        shutil.copytree(tiny_checkpoint, folder)
+    before = sorted(tmp_path.rglob("*"))
+    command = [sys.executable, "-m", "pipelines", "export", "--backend", "onnx", "--model", str(tiny_checkpoint)]
+    process = subprocess.Popen(
+        [*command, "--output", str(folder)], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    # The first words come when the workspace is there.
+    assert process.stderr.readline() == "reading\n"
+    assert sorted(tmp_path.rglob("*")) != before
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "nothing was written" in told
+    assert sorted(tmp_path.rglob("*")) == before
