@@ -11,16 +11,16 @@ import argparse
 import itertools
 import statistics
 import sys
-import time
 import warnings
-from collections import deque
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.peers.ceiling import cut_texts, pad_batches, run_batches, time_batches
+from benchmarks.peers.corpora import SAMPLE
+from benchmarks.peers.documents import read_documents
+
 NETWORKS = {
     "transformers": "transformers, padded",
     "unpadded": "unpadded",
@@ -28,45 +28,11 @@ NETWORKS = {
 }
 
 
-def pack_batches(checkpoint, n_documents, batch_tokens):
+def pack_sample(checkpoint, n_documents, batch_tokens):
     """Padded batches (ids, lengths) of the sample corpus, and its number of tokens."""
-    import pyarrow.parquet as pq
-
-    from transforms.models.checkpoint import read_tokenizer
-    from transforms.text.packing import pack_windows
-    from transforms.text.tokens import ColumnTokenizer
-    from transforms.text.windows import WindowConfig, cut_windows
-
-    texts = pq.read_table(ROOT / "assets/corpus/uner-ewt-dev.parquet").column("text").to_pylist()
-    tokenizer = ColumnTokenizer(read_tokenizer(checkpoint.folder))
-    columns = tokenizer.tokenize(list(itertools.islice(itertools.cycle(texts), n_documents)))
-    n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
-    config = WindowConfig()
-    windows = cut_windows(
-        columns.bounds,
-        columns.starts_word,
-        max_tokens=min(config.max_tokens, checkpoint.max_tokens) - n_special,
-        overlap_tokens=config.overlap_tokens,
-    )
-    lengths = windows.last - windows.first + n_special
-    batches = []
-    for batch in pack_windows(lengths, batch_tokens):
-        ids = np.full((len(batch), int(lengths[batch].max())), tokenizer.pad_id, dtype=np.int64)
-        for row, window in enumerate(batch):
-            tokens = columns.ids[windows.first[window] : windows.last[window]]
-            ids[row, : lengths[window]] = [*tokenizer.prefix_ids, *tokens, *tokenizer.suffix_ids]
-        batches.append((ids, lengths[batch]))
-    return batches, len(columns.ids)
-
-
-def run(classifier, batches):
-    """Probabilities of every batch, two in flight."""
-    flying, answers = deque(), []
-    for ids, lengths in batches:
-        flying.append(classifier.submit(ids, lengths))
-        if len(flying) == 2:
-            answers.append(flying.popleft()())
-    return answers + [fetch() for fetch in flying]
+    texts = list(itertools.islice(itertools.cycle(read_documents(SAMPLE)[1]), n_documents))
+    tokenizer, columns, windows = cut_texts(checkpoint, texts)
+    return pad_batches(tokenizer, columns, windows, batch_tokens), len(columns.ids)
 
 
 def share_equal(answers, expected, batches):
@@ -86,9 +52,9 @@ def measure(options, checkpoint):
     from transforms.models.backends import BackendConfig
     from transforms.models.torch_classifier import TorchClassifier
 
-    batches, n_tokens = pack_batches(checkpoint, options.documents, options.batch_tokens)
+    batches, n_tokens = pack_sample(checkpoint, options.documents, options.batch_tokens)
     compared = batches[:: max(1, len(batches) // options.compared)][: options.compared]
-    expected = run(TorchClassifier(checkpoint.folder, checkpoint.tag_set, BackendConfig()), compared)
+    expected = list(run_batches(TorchClassifier(checkpoint.folder, checkpoint.tag_set, BackendConfig()), compared))
     rows = {}
     for precision, network in itertools.product(options.precisions, NETWORKS):
         config = BackendConfig(device=options.device, precision=precision)
@@ -98,13 +64,11 @@ def measure(options, checkpoint):
             print(f"{NETWORKS[network]}, {precision}: {error}", file=sys.stderr)
             continue
         # The first pass sets up libraries and graphs, and is not measured.
-        run(classifier, batches)
-        share = share_equal(run(classifier, compared), expected, compared)
+        time_batches(classifier, batches)
+        share = share_equal(run_batches(classifier, compared), expected, compared)
         rows[f"{NETWORKS[network]}, {precision}"] = (classifier, [], share)
     for number, (name, (classifier, rates, _)) in itertools.product(range(options.rounds), rows.items()):
-        started = time.perf_counter()
-        run(classifier, batches)
-        rates.append(n_tokens / (time.perf_counter() - started))
+        rates.append(n_tokens / time_batches(classifier, batches))
         print(f"round {number + 1}: {name} {rates[-1]:,.0f} tokens/s", file=sys.stderr)
     return [(name, rates, share) for name, (_, rates, share) in rows.items()], n_tokens
 

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from schemas.slices import Slice
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.catalog import CheckpointTaggerConfig
-    from transforms.models.tagger import IntArray, TokenClassifier
+    from transforms.models.tagger import IntArray
+    from transforms.text.tokens import TokenColumns
+    from transforms.text.windows import WindowConfig
 
 DEFAULT_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 _SAMPLE_CHARACTERS = 1 << 20
@@ -35,60 +37,49 @@ def tune_budget(
     the person who asks for them.
     """
     from transforms.models.catalog import load_classifier
-    from transforms.models.checkpoint import find_checkpoint
+    from transforms.models.checkpoint import find_checkpoint, read_tokenizer
     from transforms.models.tuning import BUDGETS, TuningCache, measure_budgets
+    from transforms.text.tokens import ColumnTokenizer
 
     checkpoint = find_checkpoint(tagger.model, scheme=tagger.scheme)
-    classifier = load_classifier(checkpoint, tagger.backend)
-    texts = _sample(corpus, slices)
-    budgets = BUDGETS[tagger.backend.device.partition(":")[0]]
-    own = tagger.windows.max_tokens
-    lengths, _ = _cut(tagger, texts, own)
+    tokenizer = ColumnTokenizer(read_tokenizer(checkpoint.folder))
+    columns = tokenizer.tokenize(_sample(corpus, slices))
+    n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
+    lengths = _measure_windows(columns, tagger.windows, n_special)
     if not len(lengths):
         _say("there is no text to measure on")
         return tagger
+    classifier = load_classifier(checkpoint, tagger.backend)
+    budgets = BUDGETS[tagger.backend.device.partition(":")[0]]
     _say(f"measuring batches of {budgets[0]:,} to {budgets[-1]:,} tokens on {len(lengths):,} windows of the corpus")
-    trials = list(measure_budgets(classifier, lengths, budgets))
+    trials = measure_budgets(classifier, lengths, budgets)
     for trial in sorted(trials, key=lambda trial: trial.batch_tokens):
         _say(f"  --batch-tokens {trial.batch_tokens:<6} {trial.tokens_per_s:>9,.0f} tokens/s")
-    best = trials[-1]
-    TuningCache(tagger.digest, tagger.backend, own).write(trials)
-    _say(f"taking {best.batch_tokens:,}, here and in later runs of this model on this machine")
-    tuned = dataclasses.replace(tagger, batch_tokens=best.batch_tokens)
-    _compare_windows(tuned, classifier, texts)
-    return tuned
-
-
-def _compare_windows(tagger: "CheckpointTaggerConfig", classifier: "TokenClassifier", texts: Sequence[str]) -> None:
-    """Tells how fast other windows would be, overlap paid for."""
-    from transforms.models.tuning import measure_budgets
-
+    best = trials[-1].batch_tokens
     own = tagger.windows.max_tokens
+    TuningCache(tagger.digest, tagger.backend, own).write(trials)
+    _say(f"taking {best:,}, here and in later runs of this model on this machine")
     for most in sorted({own, *(window for window in _WINDOWS if window < own)}):
-        lengths, useful = _cut(tagger, texts, most)
-        (trial,) = measure_budgets(classifier, lengths, [tagger.batch_tokens])
-        speed = trial.tokens_per_s * useful
+        lengths = _measure_windows(columns, tagger.windows.within(most), n_special)
+        (trial,) = measure_budgets(classifier, lengths, [best])
+        # Overlap and special tokens cost time and are nobody's text.
+        speed = trial.tokens_per_s * len(columns.ids) / int(lengths.sum())
         _say(f"  --window-tokens {most:<5} {speed:>9,.0f} tokens/s" + (" (as asked)" if most == own else ""))
     _say("a shorter window is another run: it sees less around each word, so it is never chosen for you")
+    return dataclasses.replace(tagger, batch_tokens=best)
 
 
-def _cut(tagger: "CheckpointTaggerConfig", texts: Sequence[str], most: int) -> tuple["IntArray", float]:
-    """Texts to the lengths of their windows, special tokens included, and the share that is not overlap or special."""
-    from transforms.models.checkpoint import find_checkpoint, read_tokenizer
-    from transforms.text.tokens import ColumnTokenizer
+def _measure_windows(columns: "TokenColumns", config: "WindowConfig", n_special: int) -> "IntArray":
+    """The length of each window that tokens are cut into, (n_windows,), special tokens included."""
     from transforms.text.windows import cut_windows
 
-    tokenizer = ColumnTokenizer(read_tokenizer(find_checkpoint(tagger.model, scheme=tagger.scheme).folder))
-    n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
-    columns = tokenizer.tokenize(texts)
     windows = cut_windows(
         columns.bounds,
         columns.starts_word,
-        max_tokens=most - n_special,
-        overlap_tokens=min(tagger.windows.overlap_tokens, most // 3),
+        max_tokens=config.max_tokens - n_special,
+        overlap_tokens=config.overlap_tokens,
     )
-    lengths = windows.last - windows.first + n_special
-    return lengths, len(columns.ids) / max(1, int(lengths.sum()))
+    return windows.last - windows.first + n_special
 
 
 def _sample(corpus: "CorpusConfig", slices: Sequence["Slice"]) -> list[str]:
