@@ -13,8 +13,9 @@ how all is measured, peers/corpora.py what is read (no document comes twice).
     2 matrix products    5 scaling from one core to all      7 shapes of corpora
     3 end to end         6 growth to ten times the documents
 
-Engines that the model lacks are exported beforehand into a copy of it. In bf16 nothing runs where the processor has to
-emulate it, unless --contenders names it. Peers whose packages are missing are left out, and listed.
+Engines that the model lacks are exported beforehand into a copy of it, and each is tuned once (`--tune`). In bf16
+nothing runs where the processor has to emulate it, unless --contenders names it. Peers whose packages are missing are
+left out, and listed.
 """
 
 import argparse
@@ -41,6 +42,7 @@ RARE = ("loop-512",)
 """Peers that run only when they are named."""
 
 _SLICES_PER_CORE = 8
+_TUNING_DOCUMENTS = 100
 
 SHAPE_FACTORS = {"btc": 10.0, "sentences": 10.0, "wikitext2": 0.05}
 """Documents of a shape for one of news, so that all have about as many tokens."""
@@ -145,6 +147,20 @@ def prepare_engines(bench):
             bench.left_out[contender.title] = f"spanmill export: {error}"
             bench.contenders.remove(contender)
     bench.model = copy
+
+
+def tune_engines(bench):
+    """Measures the budget of each of our engines beforehand, as the pipeline's best batch size was."""
+    # Where annotate and the ceilings look for it; nobody's own cache is touched.
+    os.environ["XDG_CACHE_HOME"] = str(bench.folder / "cache")
+    corpus = bench.corpus(factor=min(1.0, _TUNING_DOCUMENTS / bench.options.docs))
+    for contender in bench.ours():
+        say(f"tuning {contender.title}")
+        tuned = contender.with_flags(contender.title, "--tune")
+        try:
+            run_fresh(tuned.command(corpus.path, bench.folder / "tuned" / contender.name, bench.model))
+        except ContenderError as error:
+            say(f"  not tuned: {error}")
 
 
 def export_command(backend, precision, model, folder):
@@ -485,6 +501,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="spanmill-bench-") as name:
         bench = Bench(options, Path(name))
         prepare_engines(bench)
+        tune_engines(bench)
         tables = run_sections(bench)
     for table in tables:
         if options.markdown:

@@ -70,7 +70,7 @@ class AnnotateOptions:
         "fp32 on the CPU and bf16 on CUDA when auto", "auto", choices=("auto", "fp32", "bf16", "fp16", "int8")
     )
     threads: int = option("threads of the model per process, 0 for the cores divided by local workers", 0)
-    batch_tokens: int = option("padded tokens per batch, 0 for what --tune found, else 2,048 (65,536 on CUDA)", 0)
+    batch_tokens: int = option("padded tokens per batch, 0 for what --tune found, else 1,024 (65,536 on CUDA)", 0)
     tune: bool = option("measure which batches are fastest here first, and remember it", default=False)
     dedupe: bool = option("compute windows with the same tokens once", default=True)
     slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")

@@ -302,6 +302,6 @@ def _show(target: "Target", parity: Parity, seconds: float) -> None:
 
 def _has_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this processor."""
-    import openvino
+    from transforms.models.openvino_classifier import import_openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transforms.text.tokens import TokenColumns
     from transforms.text.windows import WindowConfig
 
-DEFAULT_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
+DEFAULT_BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 _SAMPLE_CHARACTERS = 1 << 20
 _SAMPLE_SLICES = 16
 _WINDOWS = (128, 256, 512)

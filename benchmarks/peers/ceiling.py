@@ -1,7 +1,7 @@
 """Bare forward passes of one of our engines over perfectly packed windows: what is left when all else costs nothing.
 
-Windows are sorted over the whole corpus and packed as `annotate` packs them. Each batch is run once to warm up and once
-for the clock, so that no first call of a shape is in the figure.
+Windows are sorted over the whole corpus and packed as `annotate` packs them, in the budget that `--tune` found. Each
+batch is run once to warm up and once for the clock, so that no first call of a shape is in the figure.
 """
 
 import time
@@ -11,19 +11,25 @@ import numpy as np
 
 from benchmarks.peers.documents import read_documents
 
-BATCH_TOKENS = 2048
 IN_FLIGHT = 2
 
 
 def run(source, target, model, *, backend, precision):  # noqa: ARG001 - it writes nothing
     """Times the passes; returns their seconds, since the rest of the process is not part of it."""
+    from pipelines.tuning import recall_budget
     from transforms.models.backends import BackendConfig
-    from transforms.models.catalog import load_classifier
+    from transforms.models.catalog import configure_tagger, load_classifier
     from transforms.models.checkpoint import find_checkpoint
+    from transforms.models.window_tagger import DecodingConfig
+    from transforms.text.windows import WindowConfig
 
     checkpoint = find_checkpoint(str(model))
-    batches = pack_batches(checkpoint, read_documents(source)[1])
-    classifier = load_classifier(checkpoint, BackendConfig(backend=backend, precision=precision))
+    config = BackendConfig(backend=backend, precision=precision)
+    tagger = configure_tagger(
+        checkpoint, backend=config, windows=WindowConfig(), decoding=DecodingConfig(), batch_tokens=1
+    )
+    batches = pad_batches(*cut_texts(checkpoint, read_documents(source)[1]), recall_budget(tagger))
+    classifier = load_classifier(checkpoint, config)
     time_batches(classifier, batches)
     return {"most_tokens": None, "seconds": time_batches(classifier, batches)}
 
@@ -44,11 +50,6 @@ def time_batches(classifier, batches):
     started = time.perf_counter()
     deque(run_batches(classifier, batches), maxlen=0)
     return time.perf_counter() - started
-
-
-def pack_batches(checkpoint, texts):
-    """Texts to batches of padded ids (n_windows, longest) and lengths (n_windows,)."""
-    return pad_batches(*cut_texts(checkpoint, texts), BATCH_TOKENS)
 
 
 def pad_batches(tokenizer, columns, windows, batch_tokens):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import CheckpointError
+from transforms.models.openvino_classifier import import_openvino
 from transforms.models.torch_classifier import load_model
 
 OPSET = 20
@@ -65,8 +66,7 @@ def trace_openvino(folder: Path) -> Any:
     Raises:
       CheckpointError: the checkpoint cannot be loaded, or its architecture cannot be traced.
     """
-    import openvino
-
+    openvino = import_openvino()
     module = _build_module(folder, fuses=False)
     with quiet(), _errors_told(folder):
         example = dict(zip(_INPUTS, _example(module), strict=True))

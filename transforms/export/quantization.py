@@ -17,11 +17,15 @@ from schemas.errors import ConfigError
 from transforms.export.fusion import save_graph
 from transforms.export.graphs import ONNX_LIMIT_BYTES, quiet
 from transforms.models.checkpoint import Checkpoint, read_tokenizer
+from transforms.models.openvino_classifier import import_openvino
 from transforms.models.tagger import IntArray
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig, cut_windows
 
 _BLOCK_TEXTS = 64
+# How much of an outlier goes into the weights: with 0.95, as NNCF has it, the default model loses 0.33 points of F1,
+# with this 0.06.
+_SMOOTHING = 0.7
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,6 +107,7 @@ def quantize_openvino(model: Any, calibration: Calibration, tell: Callable[[int]
       calibration: the windows.
       tell: called with the number of windows that were run; NNCF runs each several times.
     """
+    import_openvino()
     import nncf
 
     done = 0
@@ -119,6 +124,9 @@ def quantize_openvino(model: Any, calibration: Calibration, tell: Callable[[int]
             nncf.Dataset(calibration.windows, build_inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(calibration.windows),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
+            ),
         )
 
 

@@ -1,5 +1,6 @@
 """Token classification with OpenVINO on the CPU; without PyTorch."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,19 @@ from transforms.models.tagger import FloatArray, IntArray
 from transforms.text.packing import padding_mask
 
 MODEL_FILE = "model.xml"
-# What is computed between the layers whose weights are int8 is in fp32.
-_INFERENCE_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+# What lies between int8 products is computed in bf16 where the processor has it; OpenVINO takes fp32 elsewhere.
+_INFERENCE_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+
+
+def import_openvino() -> Any:
+    """The module openvino, without the package by which it reports every import and conversion to its maker.
+
+    Import it, and nncf, by this or after this only: they do without that package where it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 class OpenvinoClassifier:
@@ -28,8 +40,7 @@ class OpenvinoClassifier:
     """
 
     def __init__(self, engine: Engine, tag_set: TagSet, config: BackendConfig) -> None:
-        import openvino
-
+        openvino = import_openvino()
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,

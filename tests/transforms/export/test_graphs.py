@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import TAGS
 from transforms.export.fusion import fuse_attention
 from transforms.export.graphs import trace_onnx, trace_openvino
+from transforms.models.openvino_classifier import import_openvino
 from transforms.models.torch_classifier import load_model
 
 _SIZES = {
@@ -75,8 +76,6 @@ def test_a_graph_answers_as_the_model_it_was_traced_from(tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_openvino_model_answers_as_the_model_it_was_traced_from(tmp_path, name):
-    import openvino
-
     folder = _write(tmp_path / "model", name)
-    model = openvino.Core().compile_model(trace_openvino(folder), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = import_openvino().Core().compile_model(trace_openvino(folder), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     _check(folder, lambda inputs: model(inputs)[0])
