@@ -500,8 +500,10 @@ def main():
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory(prefix="spanmill-bench-") as name:
         bench = Bench(options, Path(name))
-        prepare_engines(bench)
-        tune_engines(bench)
+        # The first two sections run no engine.
+        if {*options.sections} - {"1", "2"}:
+            prepare_engines(bench)
+            tune_engines(bench)
         tables = run_sections(bench)
     for table in tables:
         if options.markdown:

@@ -17,7 +17,6 @@ from transforms.models import onnx_classifier, openvino_classifier
 from transforms.models.backends import PRECISIONS
 from transforms.models.checkpoint import ENGINES_FOLDER, PICKLES, Checkpoint, digest_file, digest_folder
 from transforms.models.engines import Engine
-from transforms.models.openvino_classifier import import_openvino
 
 BACKENDS = ("onnx", "openvino")
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
@@ -207,7 +206,7 @@ def publish_engine(engine: Engine, target: Target, checkpoint: Checkpoint) -> No
 def _write_openvino(
     checkpoint: Checkpoint, path: Path, calibration: Calibration | None, tell: Callable[[str], None]
 ) -> None:
-    openvino = import_openvino()
+    openvino = openvino_classifier.import_openvino()
     model = trace_openvino(checkpoint.folder)
     if calibration:
         tell("quantizing")
