@@ -1,5 +1,6 @@
 """`spanmill annotate`: a corpus in, entity annotations and a report out."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -119,7 +120,10 @@ def run(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
     else:
         pending = pending_slices(job.store, job.state.slices)
         if pending:
-            _run_pipeline(dataclasses.replace(job, tagger=_set_budget(job, pending)), pending, beam_flags)
+            planned = time.monotonic()
+            job = dataclasses.replace(job, tagger=_set_budget(job, pending))
+            started += time.monotonic() - planned  # Measuring a budget is no part of the run.
+            _run_pipeline(job, pending, beam_flags)
         report = _finish(job, pending, time.monotonic() - started)
     return _conclude(job, report)
 
@@ -388,9 +392,13 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of spanmill, Python and the libraries that shape output."""
-    names = ("spanmill", "apache-beam", "pyarrow", "tokenizers", "torch", "transformers")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+    """Versions of spanmill, Python and the libraries that shape output, of those that are installed."""
+    names = ("spanmill", "apache-beam", "pyarrow", "tokenizers", "torch", "transformers", "onnxruntime", "openvino")
+    found = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _lies_under(file: "FileRef", output: str) -> bool:

@@ -5,7 +5,7 @@ import importlib.resources
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ DESCRIPTION = "Export a model to an engine that runs faster, and compare the two
 _SLICE_BYTES = 64 << 20
 _LINE_S = 10.0
 _NAMED_FILES = 4
+_SAMPLE_LABELS = frozenset({"PER", "ORG", "LOC"})
+"""Labels of the gold in the corpus that comes along."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,9 @@ class ExportOptions:
     precision: str = option("precision of the engine", "fp32", choices=("fp32", "bf16", "int8"))
     calibration: tuple[str, ...] = option("files like those to be annotated, for int8 of openvino", (), metavar="GLOB")
     calibration_windows: int = option("windows to calibrate on", 300)
-    gold: tuple[str, ...] = option("labelled files to score model and engine on", (), metavar="GLOB")
+    gold: tuple[str, ...] = option(
+        "labelled files to score model and engine on; without any, the corpus that comes along", (), metavar="GLOB"
+    )
     max_f1_loss: float = option("most points of entity F1 that the engine may lose", 0.3, metavar="POINTS")
     parity_documents: int = option("documents to compare model and engine on, 0 for all", 500)
     format: str = option(
@@ -83,11 +87,13 @@ class _Corpus:
       files: their files.
       config: how they are read.
       has_gold: whether they are there to be scored against.
+      names: what labels are called on all sides; `O` leaves one out.
     """
 
     files: tuple["FileRef", ...]
     config: "CorpusConfig"
     has_gold: bool = False
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -134,15 +140,15 @@ def run(options: ExportOptions, target: "Target") -> int:
     started = time.monotonic()
     checkpoint = find_checkpoint(options.model, scheme=options.scheme)
     check_target(target, checkpoint)
-    corpora = {flag: _open_corpus(options, flag) for flag in ("gold", "calibration") if getattr(options, flag)}
+    calibration_texts = _open_corpus(options, "calibration") if options.calibration else None
+    texts = _choose_texts(options, checkpoint, calibration_texts)
     steps = _Steps(is_shown=options.progress)
     with open_workspace(target) as workspace:
         steps.tell("reading")
-        calibration = _calibrate(options, checkpoint, corpora.get("calibration"))
+        calibration = _calibrate(options, checkpoint, calibration_texts)
         folder = workspace / "engine"
         folder.mkdir()
         engine = build_engine(target, checkpoint, folder, calibration, steps.tell)
-        texts = corpora.get("gold") or corpora.get("calibration") or _open_sample()
         parity = _compare(options, checkpoint, engine, texts, steps)
         engine = dataclasses.replace(engine, card=dataclasses.replace(engine.card, parity=parity))
         judge_parity(engine, parity, most_lost=options.max_f1_loss)
@@ -197,7 +203,13 @@ def _open_corpus(options: ExportOptions, flag: str) -> _Corpus:
     files = tuple(list_files(getattr(options, flag), flag=f"--{flag}"))
     config = CorpusConfig(format=options.format, conll_columns=options.conll_columns)
     has_gold = flag == "gold"
-    if any(format_of(file, config) in ("parquet", "jsonl") for file in files):
+    formats = {format_of(file, config): file.source for file in files}
+    if has_gold and "text" in formats:
+        raise ConfigError(
+            f"expected labelled files as --gold, found plain text {PurePosixPath(formats['text']).name!r}; "
+            "set --format conll if it has a token and its tag on each line"
+        )
+    if not formats.keys().isdisjoint({"parquet", "jsonl"}):
         config = dataclasses.replace(
             config,
             text_column=options.text_column,
@@ -207,13 +219,29 @@ def _open_corpus(options: ExportOptions, flag: str) -> _Corpus:
     return _Corpus(files, config, has_gold)
 
 
-def _open_sample() -> _Corpus:
+def _choose_texts(options: ExportOptions, checkpoint: "Checkpoint", calibration: _Corpus | None) -> _Corpus:
+    """What model and engine are compared on.
+
+    Gold of the user's, the gold that comes along where the model knows its labels, or texts without any.
+    """
+    names = {**parse_pairs(options.map, flag="--map"), **dict.fromkeys(options.ignore_labels, OUTSIDE)}
+    if options.gold:
+        return dataclasses.replace(_open_corpus(options, "gold"), names=names)
+    found = {label: names.get(label, label) for label in checkpoint.tag_set.labels}
+    if _SAMPLE_LABELS.issubset(found.values()):
+        others = {label: OUTSIDE for label, name in found.items() if name not in _SAMPLE_LABELS}
+        return dataclasses.replace(_open_sample(has_gold=True), names=names | others)
+    return dataclasses.replace(calibration or _open_sample(has_gold=False), names=names)
+
+
+def _open_sample(*, has_gold: bool) -> _Corpus:
     """The corpus that comes along."""
     from transforms.corpora.documents import CorpusConfig
     from transforms.corpora.files import list_files
 
     folder = Path(str(importlib.resources.files("assets"))) / "corpus"
-    return _Corpus(tuple(list_files([str(folder / "*.parquet")])), CorpusConfig())
+    files = tuple(list_files([str(folder / "*.parquet")]))
+    return _Corpus(files, CorpusConfig(gold_column="gold" if has_gold else ""), has_gold)
 
 
 def _calibrate(options: ExportOptions, checkpoint: "Checkpoint", corpus: _Corpus | None) -> "Calibration | None":
@@ -248,20 +276,21 @@ def _compare(
         load_engine(engine, checkpoint),
         WindowConfig().within(checkpoint.max_tokens),
     )
-    names = {**parse_pairs(options.map, flag="--map"), **dict.fromkeys(options.ignore_labels, OUTSIDE)}
     parity = comparison.run(
         itertools.islice(texts.read(), options.parity_documents or None),
         source=texts.source,
-        names=names,
+        names=texts.names,
         tell=lambda done: steps.tell(f"comparing, {done:,} documents done"),
     )
-    if texts.has_gold and not parity.checkpoint_f1:
-        labels = list(checkpoint.tag_set.labels)
+    if parity.checkpoint_f1:
+        return parity
+    if options.gold:
         raise ConfigError(
-            f"expected --gold with labels of the model, {labels}, found no entity that it finds; "
-            "set --gold-column, --conll-columns, --format or --map"
+            f"expected --gold with labels of the model, {list(checkpoint.tag_set.labels)}, found no entity that it "
+            "finds; set --gold-column, --conll-columns, --format or --map"
         )
-    return parity
+    # A model that finds nothing of the corpus that comes along has no F1 to lose.
+    return dataclasses.replace(parity, checkpoint_f1=None, engine_f1=None)
 
 
 def _to_span(span: dict[str, int | str]) -> tuple[int, int, str]:

@@ -35,23 +35,23 @@ def _export(*arguments):
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_checkpoint, texts, tmp_path_factory):
+def exported(tiny_checkpoint, tmp_path_factory):
     """A model folder with an engine of each backend in fp32, made by two commands."""
     folder = tmp_path_factory.mktemp("exported") / "model"
     for backend in ("onnx", "openvino"):
-        words = ("--model", tiny_checkpoint, "--backend", backend, "--calibration", texts, "--output", folder)
+        words = ("--model", tiny_checkpoint, "--backend", backend, "--parity-documents", 50, "--output", folder)
         assert _export(*words, "--no-progress") == 0
     return folder
 
 
-def test_a_second_engine_is_added_to_the_folder_of_the_first(exported, texts):
+def test_a_second_engine_is_added_to_the_folder_of_the_first(exported):
     names = sorted(path.parent.name for path in exported.glob("engines/*/engine.json"))
     assert names == ["onnx-fp32", "openvino-fp32"]
     for name in names:
         card = EngineCard.from_json((exported / "engines" / name / "engine.json").read_text())
         assert card.name == name
         assert card.parity.equal_tags == 1
-        assert (card.parity.source, card.parity.documents) == (texts.name, 60)
+        assert (card.parity.source, card.parity.documents) == ("uner-ewt-dev.parquet", 50)
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
@@ -75,7 +75,8 @@ def test_annotations_of_an_engine_are_those_of_the_checkpoint_and_need_no_pytorc
 def test_an_engine_is_added_in_place_and_its_words_keep_to_themselves(tiny_checkpoint, texts, tmp_path, capfd):
     model = shutil.copytree(tiny_checkpoint, tmp_path / "model")
     words = ("--model", model, "--output", model, "--backend", "openvino", "--precision", "int8")
-    assert _export(*words, "--calibration", texts, "--calibration-windows", 8, "--max-f1-loss", 100) == 0
+    words += ("--calibration", texts, "--calibration-windows", 8, "--parity-documents", 50)
+    assert _export(*words, "--max-f1-loss", 100) == 0
     out, err = capfd.readouterr()
     steps = ["reading", "tracing", "quantizing", "comparing"]
     assert list(dict.fromkeys(line.partition(",")[0] for line in err.splitlines())) == steps
@@ -86,8 +87,8 @@ def test_an_engine_is_added_in_place_and_its_words_keep_to_themselves(tiny_check
     assert sorted(path.name for path in model.iterdir() if path.is_dir()) == ["engines"]
 
 
-def test_a_loss_above_the_limit_leaves_everything_as_it_was(tiny_checkpoint, texts, tmp_path, capsys):
-    model = shutil.copytree(tiny_checkpoint, tmp_path / "model")
+def test_a_loss_above_the_limit_leaves_everything_as_it_was(texts, tmp_path, capsys):
+    model = write_checkpoint(tmp_path / "model", tags=["O", "B-GENE", "I-GENE"])
     before = snapshot(tmp_path)
     words = ("--backend", "onnx", "--precision", "int8", "--no-progress", "--calibration", texts, "--max-f1-loss", 0)
     assert _export("--model", model, "--output", model, *words) == 1
@@ -109,6 +110,7 @@ def test_a_loss_above_the_limit_leaves_everything_as_it_was(tiny_checkpoint, tex
         (["--backend", "onnx", "--parity-documents", "-1"], "expected --parity-documents"),
         (["--backend", "onnx", "--calibration-windows", "0"], "expected --calibration-windows"),
         (["--backend", "onnx", "--model", "nowhere/at/all"], "expected a model folder"),
+        (["--backend", "onnx", "--gold", "README.md", "--format", "text"], "expected labelled files as --gold"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(tiny_checkpoint, tmp_path, capsys, arguments, message):
@@ -135,6 +137,15 @@ def test_a_model_without_tokenizer_and_a_folder_of_another_model_are_refused(tin
     other = write_checkpoint(tmp_path / "other", seed=1)
     assert _export("--model", tiny_checkpoint, "--backend", "onnx", "--output", other) == 2
     assert "expected --output to be new, empty or a copy of the model" in capsys.readouterr().err
+
+
+def test_without_gold_an_engine_is_scored_on_the_corpus_that_comes_along(tmp_path):
+    words = ("--backend", "onnx", "--precision", "int8", "--parity-documents", 60, "--max-f1-loss", 3, "--no-progress")
+    assert _export(*words, "--output", tmp_path / "model") == 0
+    card = EngineCard.from_json((tmp_path / "model/engines/onnx-int8/engine.json").read_text())
+    assert (card.parity.source, card.parity.documents) == ("uner-ewt-dev.parquet", 60)
+    assert card.parity.checkpoint_f1 > 50
+    assert card.parity.lost_f1 == card.parity.checkpoint_f1 - card.parity.engine_f1
 
 
 @pytest.mark.slow

@@ -162,7 +162,6 @@ def load_model(folder: Path, dtype: Any) -> Any:
         model, info = transformers.AutoModelForTokenClassification.from_pretrained(
             folder,
             dtype=dtype,
-            attn_implementation="sdpa",
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,

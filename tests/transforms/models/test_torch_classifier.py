@@ -85,3 +85,15 @@ def test_cuda_answers_as_the_cpu_does(tiny_checkpoint, classifier):
     fetches = [on_gpu.submit(ids, lengths) for _ in range(3)]
     for fetch in fetches:
         np.testing.assert_allclose(fetch()[0], classifier.submit(ids, lengths)()[0], atol=1e-4)
+
+
+def test_an_architecture_without_fused_attention_is_loaded_too(tiny_checkpoint, tmp_path):
+    from transformers import DebertaV2Config, DebertaV2ForTokenClassification
+
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = DebertaV2Config(vocab_size=300, id2label={0: "O", 1: "B-PER"}, label2id={"O": 0, "B-PER": 1}, **sizes)
+    DebertaV2ForTokenClassification(config).save_pretrained(tmp_path)
+    found = TorchClassifier(tmp_path, find_checkpoint(str(tmp_path)).tag_set, BackendConfig())
+    assert found.submit(np.array([[2, 10, 11, 3]]), np.array([4]))().shape == (1, 4, 2)
