@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers.ceiling import cut_texts, pad_batches, run_batches, time_batches
+from benchmarks.peers.ceiling import cut_texts, pad_batches, time_batches
 from benchmarks.peers.corpora import SAMPLE
 from benchmarks.peers.documents import read_documents
 
@@ -32,7 +32,8 @@ def pack_sample(checkpoint, n_documents, batch_tokens):
     """Padded batches (ids, lengths) of the sample corpus, and its number of tokens."""
     texts = list(itertools.islice(itertools.cycle(read_documents(SAMPLE)[1]), n_documents))
     tokenizer, columns, windows = cut_texts(checkpoint, texts)
-    return pad_batches(tokenizer, columns, windows, batch_tokens), len(columns.ids)
+    batches = pad_batches(tokenizer, columns, windows, batch_tokens, checkpoint.max_tokens)
+    return batches, len(columns.ids)
 
 
 def share_equal(answers, expected, batches):
@@ -51,6 +52,7 @@ def measure(options, checkpoint):
     from schemas.errors import ConfigError
     from transforms.models.backends import BackendConfig
     from transforms.models.torch_classifier import TorchClassifier
+    from transforms.models.tuning import run_batches
 
     batches, n_tokens = pack_sample(checkpoint, options.documents, options.batch_tokens)
     compared = batches[:: max(1, len(batches) // options.compared)][: options.compared]

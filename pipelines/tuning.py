@@ -50,18 +50,18 @@ def tune_budget(
         _say("there is no text to measure on")
         return tagger
     classifier = load_classifier(checkpoint, tagger.backend)
+    own = tagger.windows.max_tokens
     budgets = BUDGETS[tagger.backend.device.partition(":")[0]]
     _say(f"measuring batches of {budgets[0]:,} to {budgets[-1]:,} tokens on {len(lengths):,} windows of the corpus")
-    trials = measure_budgets(classifier, lengths, budgets)
+    trials = measure_budgets(classifier, lengths, budgets, most_tokens=own)
     for trial in sorted(trials, key=lambda trial: trial.batch_tokens):
         _say(f"  --batch-tokens {trial.batch_tokens:<6} {trial.tokens_per_s:>9,.0f} tokens/s")
     best = trials[-1].batch_tokens
-    own = tagger.windows.max_tokens
     TuningCache(tagger.digest, tagger.backend, own).write(trials)
     _say(f"taking {best:,}, here and in later runs of this model on this machine")
     for most in sorted({own, *(window for window in _WINDOWS if window < own)}):
         lengths = _measure_windows(columns, tagger.windows.within(most), n_special)
-        (trial,) = measure_budgets(classifier, lengths, [best])
+        (trial,) = measure_budgets(classifier, lengths, [best], most_tokens=most)
         # Overlap and special tokens cost time and are nobody's text.
         speed = trial.tokens_per_s * len(columns.ids) / int(lengths.sum())
         _say(f"  --window-tokens {most:<5} {speed:>9,.0f} tokens/s" + (" (as asked)" if most == own else ""))

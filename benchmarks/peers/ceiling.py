@@ -11,8 +11,6 @@ import numpy as np
 
 from benchmarks.peers.documents import read_documents
 
-IN_FLIGHT = 2
-
 
 def run(source, target, model, *, backend, precision):  # noqa: ARG001 - it writes nothing
     """Times the passes; returns their seconds, since the rest of the process is not part of it."""
@@ -28,43 +26,35 @@ def run(source, target, model, *, backend, precision):  # noqa: ARG001 - it writ
     tagger = configure_tagger(
         checkpoint, backend=config, windows=WindowConfig(), decoding=DecodingConfig(), batch_tokens=1
     )
-    batches = pad_batches(*cut_texts(checkpoint, read_documents(source)[1]), recall_budget(tagger))
+    texts = cut_texts(checkpoint, read_documents(source)[1])
+    batches = pad_batches(*texts, recall_budget(tagger), tagger.windows.max_tokens)
     classifier = load_classifier(checkpoint, config)
     time_batches(classifier, batches)
     return {"most_tokens": None, "seconds": time_batches(classifier, batches)}
 
 
-def run_batches(classifier, batches):
-    """The answers to batches in order, each submitted while the one before it runs, as `annotate` does."""
-    flying = deque()
-    for ids, lengths in batches:
-        flying.append(classifier.submit(ids, lengths))
-        if len(flying) == IN_FLIGHT:
-            yield flying.popleft()()
-    while flying:
-        yield flying.popleft()()
-
-
 def time_batches(classifier, batches):
     """Seconds that batches take, their answers thrown away."""
+    from transforms.models.tuning import run_batches
+
     started = time.perf_counter()
     deque(run_batches(classifier, batches), maxlen=0)
     return time.perf_counter() - started
 
 
-def pad_batches(tokenizer, columns, windows, batch_tokens):
+def pad_batches(tokenizer, columns, windows, batch_tokens, most_tokens):
     """Windows to batches of padded ids (n_windows, longest) and lengths (n_windows,)."""
     from transforms.text.packing import pack_windows
 
     prefix, suffix = tokenizer.prefix_ids, tokenizer.suffix_ids
     lengths = windows.last - windows.first + len(prefix) + len(suffix)
     batches = []
-    for batch in pack_windows(lengths, batch_tokens):
-        ids = np.full((len(batch), lengths[batch].max()), tokenizer.pad_id, dtype=np.int64)
-        for row, window in enumerate(batch):
+    for packed, longest in pack_windows(lengths, batch_tokens, most_tokens=most_tokens):
+        ids = np.full((len(packed), longest), tokenizer.pad_id, dtype=np.int64)
+        for row, window in enumerate(packed):
             inner = columns.ids[windows.first[window] : windows.last[window]]
             ids[row, : lengths[window]] = [*prefix, *inner, *suffix]
-        batches.append((ids, lengths[batch]))
+        batches.append((ids, lengths[packed]))
     return batches
 
 

@@ -59,10 +59,10 @@ def test_a_corpus_has_a_file_of_its_shortest_document_which_counts_for_nothing(c
 def test_packed_batches_hold_every_window_once_within_the_budget(corpus, checkpoint):
     texts = pq.read_table(corpus.path)["text"].to_pylist()
 
-    batches = pad_batches(*cut_texts(checkpoint, texts), 512)
+    batches = pad_batches(*cut_texts(checkpoint, texts), 512, checkpoint.max_tokens)
 
     assert sorted(np.concatenate([lengths for _, lengths in batches])) == sorted(corpus.windows)
-    assert all(ids.size <= 512 and ids.shape[1] == lengths.max() for ids, lengths in batches)
+    assert all(ids.size <= 512 and ids.shape[1] >= lengths.max() for ids, lengths in batches)
 
 
 def test_a_ceiling_takes_its_own_time_and_reads_everything(corpus, checkpoint):

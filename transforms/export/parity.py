@@ -154,6 +154,11 @@ class _Recorder:
         """Its tags, in the order of its outputs."""
         return self._classifier.tag_set
 
+    @property
+    def in_flight(self) -> int:
+        """One, for each pass is waited for."""
+        return 1
+
     def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
         """Runs a forward pass; see `TokenClassifier.submit`."""
         probabilities = self._classifier.submit(ids, lengths)()

@@ -6,8 +6,10 @@ documents that hold it are lost.
 """
 
 import hashlib
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,6 @@ from transforms.text.stitching import Stitcher
 from transforms.text.tokens import ColumnTokenizer, TokenColumns
 from transforms.text.windows import Windows
 
-_IN_FLIGHT = 2
 _REMEMBERED_BYTES = 32 << 20
 
 
@@ -48,107 +49,161 @@ class WindowRunner:
       tokenizer: gives the special tokens around a window.
       classifier: the model, which threads may share.
       batch_tokens: most padded tokens in a batch.
+      most_tokens: most tokens of a window, which none is padded beyond.
       dedupe: compute windows with the same tokens once.
     """
 
     def __init__(
-        self, tokenizer: ColumnTokenizer, classifier: TokenClassifier, *, batch_tokens: int, dedupe: bool
+        self,
+        tokenizer: ColumnTokenizer,
+        classifier: TokenClassifier,
+        *,
+        batch_tokens: int,
+        most_tokens: int,
+        dedupe: bool,
     ) -> None:
         self._prefix, self._suffix, self._pad_id = tokenizer.prefix_ids, tokenizer.suffix_ids, tokenizer.pad_id
         self._classifier = classifier
         self._n_tags = len(classifier.tag_set.tags)
         self._batch_tokens = batch_tokens
+        self._most_tokens = most_tokens
         self._dedupe = dedupe
 
-    def run(
-        self, columns: TokenColumns, windows: Windows, failures: dict[int, RecordError], answers: Answers
-    ) -> tuple[Stitcher, int]:
-        """Windows of the documents that have not failed to their probabilities, and how many padded tokens that took.
+    def run(self, works: Iterable["Work"], answers: Answers) -> Iterator["Work"]:
+        """Works in, the same works out in order, each when all of its windows have their probabilities.
+
+        Passes of the next work begin while those of the one before are under way.
 
         Args:
-          columns: the tokens.
-          windows: the windows over them.
-          failures: documents that failed; those that fail here are added.
+          works: groups of documents, drawn one by one as the model is ready for them.
           answers: what is known already; what is found is added.
         """
-        work = _Work(columns, windows, failures, answers, Stitcher(windows, columns.bounds, self._n_tags))
-        work.begin(dedupe=self._dedupe)
-        lengths = windows.last - windows.first + len(self._prefix) + len(self._suffix)
-        fresh = np.array(list(work.twins), dtype=np.int64)
-        todo = [fresh[batch] for batch in reversed(pack_windows(lengths[fresh], self._batch_tokens))]
-        flying: deque[tuple[IntArray, Callable[[], FloatArray]]] = deque()
-        computed = 0
-        while todo or flying:
+        coming = iter(works)
+        todo: list[_Pass] = []
+        flying: deque[tuple[_Pass, Callable[[], FloatArray]]] = deque()
+        begun: deque[Work] = deque()
+        while True:
+            while not todo and (work := next(coming, None)) is not None:
+                begun.append(work)
+                work.begin(answers, dedupe=self._dedupe)
+                todo = self._pack(work, np.array(list(work.twins), dtype=np.int64))
+            while begun and not begun[0].pending:
+                yield begun.popleft()
+            if not todo and not flying:
+                return
+            started = time.perf_counter()
             try:
-                while todo and len(flying) < _IN_FLIGHT:
-                    batch = todo.pop()
-                    flying.append((batch, self._classifier.submit(self._pad(work, batch), lengths[batch])))
-                batch, fetch = flying.popleft()
-                probabilities = fetch()
+                while todo and len(flying) < self._classifier.in_flight:
+                    at = todo.pop()
+                    flying.append((at, self._classifier.submit(self._pad(at), self._lengths(at))))
+                at, fetch = flying.popleft()
+                self._take(at, fetch())
             except ModelError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a model raises, its neighbours go on
-                todo += self._split(batch, lengths[batch], error, work)
-                continue
-            computed += len(batch) * int(lengths[batch].max())
-            self._take(batch, lengths[batch], probabilities, work)
-        return work.stitcher, computed
+                todo += self._split(at, error)
+            at.work.seconds += time.perf_counter() - started
 
-    def _pad(self, work: "_Work", batch: IntArray) -> IntArray:
-        """Vocabulary ids of a batch, (n_windows, longest), special tokens around them, padded on the right."""
-        rows = [[*self._prefix, *work.ids_of(window), *self._suffix] for window in batch]
-        ids = np.full((len(rows), max(map(len, rows))), self._pad_id, dtype=np.int64)
-        for at, row in enumerate(rows):
-            ids[at, : len(row)] = row
+    def _pack(self, work: "Work", windows: IntArray) -> list["_Pass"]:
+        """Windows of a work to passes, the first to run last."""
+        lengths = self._whole_lengths(work)[windows]
+        packed = pack_windows(lengths, self._batch_tokens, most_tokens=self._most_tokens)
+        work.pending += len(packed)
+        return [_Pass(work, windows[batch.windows], batch.longest) for batch in reversed(packed)]
+
+    def _whole_lengths(self, work: "Work") -> IntArray:
+        """Tokens of each window of a work, special ones included."""
+        return work.windows.last - work.windows.first + len(self._prefix) + len(self._suffix)
+
+    def _lengths(self, at: "_Pass") -> IntArray:
+        """Tokens of each window of a pass, special ones included."""
+        return self._whole_lengths(at.work)[at.windows]
+
+    def _pad(self, at: "_Pass") -> IntArray:
+        """Vocabulary ids of a pass, (n_windows, longest), special tokens around them, padded on the right."""
+        ids = np.full((len(at.windows), at.longest), self._pad_id, dtype=np.int64)
+        begin = len(self._prefix)
+        ids[:, :begin] = self._prefix
+        for row, window in zip(ids, at.windows.tolist(), strict=True):
+            inner = at.work.ids_of(window)
+            end = begin + len(inner)
+            row[begin:end] = inner
+            row[end : end + len(self._suffix)] = self._suffix
         return ids
 
-    def _split(self, batch: IntArray, lengths: IntArray, error: Exception, work: "_Work") -> list[IntArray]:
-        """What to run instead of a batch that failed; a window that fails alone takes its documents with it."""
-        if len(batch) == 1:
+    def _split(self, at: "_Pass", error: Exception) -> list["_Pass"]:
+        """What to run instead of a pass that failed; a window that fails alone takes its documents with it."""
+        work, windows, longest = at
+        work.pending -= 1
+        if len(windows) == 1:
             code = "too_large" if isinstance(error, MemoryError) else "inference_failed"
             # The error's own words may quote the text, so only its type is told.
-            message = f"the model failed on a window of {lengths[0]} tokens: {type(error).__name__}"
-            work.fail(int(batch[0]), TaggingError(code, message))
+            message = f"the model failed on a window of {self._lengths(at)[0]} tokens: {type(error).__name__}"
+            work.fail(int(windows[0]), TaggingError(code, message))
             return []
         if isinstance(error, MemoryError):
-            longest = int(lengths.max())
-            self._batch_tokens = max(longest, min(self._batch_tokens, len(batch) * longest) // 2)
-            return [batch[part] for part in pack_windows(lengths, self._batch_tokens)]
-        return [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+            self._batch_tokens = max(longest, min(self._batch_tokens, len(windows) * longest) // 2)
+            return self._pack(work, windows)
+        half = len(windows) // 2
+        work.pending += 2
+        return [_Pass(work, windows[half:], longest), _Pass(work, windows[:half], longest)]
 
-    def _take(self, batch: IntArray, lengths: IntArray, probabilities: FloatArray, work: "_Work") -> None:
-        expected = (len(batch), int(lengths.max()), self._n_tags)
+    def _take(self, at: "_Pass", probabilities: FloatArray) -> None:
+        expected = (len(at.windows), at.longest, self._n_tags)
         if probabilities.shape != expected:
             raise ModelError(f"expected probabilities of shape {expected}, found {probabilities.shape}")
-        for row, window in enumerate(batch):
-            answer = probabilities[row, len(self._prefix) : lengths[row] - len(self._suffix)]
-            if not np.isfinite(answer).all():
+        # Once for all, for it takes as long for a window as for a batch.
+        finite = np.isfinite(probabilities)
+        for row, (window, length) in enumerate(zip(at.windows.tolist(), self._lengths(at).tolist(), strict=True)):
+            inner = slice(len(self._prefix), length - len(self._suffix))
+            if not finite[row, inner].all():
                 raise ModelError("expected probabilities that are numbers, found NaN or infinity; try --precision fp32")
-            work.answer(int(window), answer)
+            at.work.answer(window, probabilities[row, inner])
+        at.work.computed_tokens += len(at.windows) * at.longest
+        at.work.pending -= 1
 
 
-class _Work:
-    """The windows of a group of documents, and what has come of them."""
+class _Pass(NamedTuple):
+    """Windows of a work that run together, padded to the longest."""
+
+    work: "Work"
+    windows: IntArray
+    longest: int
+
+
+class Work:
+    """The windows of a group of documents, and what has come of them.
+
+    Args:
+      columns: the tokens.
+      windows: the windows over them.
+      failures: documents that failed; those that fail here are added.
+      n_tags: tags of the model.
+
+    Attributes:
+      stitcher: the probabilities.
+      computed_tokens: tokens computed, with overlap, special tokens and padding.
+      seconds: time spent in the model.
+    """
 
     def __init__(
-        self,
-        columns: TokenColumns,
-        windows: Windows,
-        failures: dict[int, RecordError],
-        answers: Answers,
-        stitcher: Stitcher,
+        self, columns: TokenColumns, windows: Windows, failures: dict[int, RecordError], *, n_tags: int
     ) -> None:
         self._ids = columns.ids
-        self._windows = windows
+        self.windows = windows
         self._failures = failures
-        self._answers = answers
+        self._answers = Answers()
         self._keys: dict[int, bytes] = {}
-        self.stitcher = stitcher
+        self.stitcher = Stitcher(windows, columns.bounds, n_tags)
         self.twins: dict[int, list[int]] = {}
+        self.pending = 0
+        self.computed_tokens = 0
+        self.seconds = 0.0
 
-    def begin(self, *, dedupe: bool) -> None:
+    def begin(self, answers: Answers, *, dedupe: bool) -> None:
         """Finds the windows to compute, each with those that it answers for, itself among them."""
-        alive = np.flatnonzero(~np.isin(self._windows.document, list(self._failures))).tolist()
+        self._answers = answers
+        alive = np.flatnonzero(~np.isin(self.windows.document, list(self._failures))).tolist()
         if not dedupe:
             self.twins = {window: [window] for window in alive}
             return
@@ -164,7 +219,7 @@ class _Work:
 
     def ids_of(self, window: int) -> npt.NDArray[np.int32]:
         """The tokens of a window, without special ones."""
-        return self._ids[self._windows.first[window] : self._windows.last[window]]
+        return self._ids[self.windows.first[window] : self.windows.last[window]]
 
     def answer(self, window: int, probabilities: FloatArray) -> None:
         """Takes the probabilities of a window that was computed."""
@@ -176,4 +231,4 @@ class _Work:
     def fail(self, window: int, error: RecordError) -> None:
         """Gives up on a window, and so on every document that holds its like."""
         for twin in self.twins[window]:
-            self._failures.setdefault(int(self._windows.document[twin]), error)
+            self._failures.setdefault(int(self.windows.document[twin]), error)

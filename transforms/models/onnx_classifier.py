@@ -53,6 +53,11 @@ class OnnxClassifier:
         """Its tags, in the order of its outputs."""
         return self._tag_set
 
+    @property
+    def in_flight(self) -> int:
+        """One pass that runs, and another that waits for it."""
+        return 2
+
     def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
         """Starts a forward pass; see `TokenClassifier.submit`."""
         return self._queue.submit(self._run, ids, lengths).result

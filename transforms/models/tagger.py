@@ -65,6 +65,10 @@ class TokenClassifier(Protocol):
     def tag_set(self) -> TagSet:
         """Its tags, in the order of its outputs."""
 
+    @property
+    def in_flight(self) -> int:
+        """Passes to submit before the first is fetched, so that none waits for the caller."""
+
     def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
         """Starts a forward pass and returns a function that waits for its result.
 

@@ -12,15 +12,16 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from transforms.models.backends import BackendConfig
 from transforms.models.checkpoint import cache_folder
 from transforms.models.processor import read_flags, read_processor
-from transforms.models.tagger import IntArray, TokenClassifier
-from transforms.text.packing import pack_windows
+from transforms.models.tagger import FloatArray, IntArray, TokenClassifier
+from transforms.text.packing import Batch, pack_windows
 
 BUDGETS = {"cpu": (512, 1024, 2048, 4096, 8192), "cuda": (16384, 32768, 65536, 131072)}
 _ROUNDS = 3
@@ -44,6 +45,7 @@ def measure_budgets(
     lengths: IntArray,
     budgets: Sequence[int],
     *,
+    most_tokens: int,
     trial_tokens: int = 4096,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Trial]:
@@ -53,33 +55,46 @@ def measure_budgets(
       classifier: the model.
       lengths: (n_windows,) tokens of windows as the corpus has them, special tokens included.
       budgets: padded tokens per batch.
+      most_tokens: most tokens of a window.
       trial_tokens: fewest padded tokens in a round of one budget.
       clock: gives seconds.
     """
-    picked = {budget: _pick(pack_windows(lengths, budget), lengths, trial_tokens) for budget in budgets}
+    picked = {budget: _pick(pack_windows(lengths, budget, most_tokens=most_tokens), trial_tokens) for budget in budgets}
     rates: dict[int, list[float]] = {budget: [] for budget in budgets}
     for turn in range(_ROUNDS + 1):
         for budget, batches in picked.items():
             started = clock()
-            for batch in batches:
-                shape = (len(batch), int(lengths[batch].max()))
-                classifier.submit(np.ones(shape, dtype=np.int64), lengths[batch])()
+            made_up = (
+                (np.ones((len(windows), longest), dtype=np.int64), lengths[windows]) for windows, longest in batches
+            )
+            deque(run_batches(classifier, made_up), maxlen=0)
             seconds = clock() - started
             # The first turn pays for shapes that the backend has not seen yet.
             if turn:
-                rates[budget].append(sum(int(lengths[batch].sum()) for batch in batches) / max(seconds, 1e-9))
+                rates[budget].append(sum(int(lengths[batch.windows].sum()) for batch in batches) / max(seconds, 1e-9))
     return sorted(
         (Trial(budget, statistics.median(found)) for budget, found in rates.items()),
         key=lambda trial: trial.tokens_per_s,
     )
 
 
-def _pick(batches: Sequence[IntArray], lengths: IntArray, trial_tokens: int) -> list[IntArray]:
+def _pick(batches: Sequence[Batch], trial_tokens: int) -> list[Batch]:
     """Batches spread evenly from the longest windows to the shortest, until they hold enough padded tokens."""
-    cost = np.array([len(batch) * int(lengths[batch].max()) for batch in batches])
+    cost = np.array([len(batch.windows) * batch.longest for batch in batches])
     count = min(len(batches), max(1, -(-trial_tokens * len(batches) // max(1, int(cost.sum())))))
     middles = (np.arange(count) + 0.5) * len(batches) / count
     return [batches[int(at)] for at in middles]
+
+
+def run_batches(classifier: TokenClassifier, batches: Iterable[tuple[IntArray, IntArray]]) -> Iterator[FloatArray]:
+    """The answers to batches (ids, lengths) in order, with as many in flight as when documents are annotated."""
+    flying: deque[Callable[[], FloatArray]] = deque()
+    for ids, lengths in batches:
+        flying.append(classifier.submit(ids, lengths))
+        if len(flying) >= classifier.in_flight:
+            yield flying.popleft()()
+    while flying:
+        yield flying.popleft()()
 
 
 class TuningCache:

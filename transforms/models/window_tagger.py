@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ConfigError, RecordError, TaggingError, TokenizationError
-from transforms.models.forward import Answers, WindowRunner
+from transforms.models.forward import Answers, WindowRunner, Work
 from transforms.models.tagger import FloatArray, IntArray, Tagging, TokenClassifier
 from transforms.tags.decode import DECODERS, REPAIRS, Decoder
-from transforms.text.stitching import Stitcher
 from transforms.text.tokens import ColumnTokenizer, TokenColumns, check_coverage
 from transforms.text.windows import WindowConfig, Windows, cut_windows
 
 AGGREGATIONS = ("first", "average", "max", "simple")
-_LOOK_AHEAD_CHARACTERS = 1 << 20
+_LOOK_AHEAD_CHARACTERS = 1 << 19
+_FIRST_CHARACTERS = 1 << 15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,9 +74,12 @@ class WindowTagger:
         self._tokenizer = tokenizer
         self._n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
         self._windows = windows
+        self._n_tags = len(classifier.tag_set.tags)
         self._aggregation = decoding.aggregation
         self._decoder = Decoder(classifier.tag_set, decoder=decoding.decoder, repair=decoding.repair)
-        self._runner = WindowRunner(tokenizer, classifier, batch_tokens=batch_tokens, dedupe=dedupe)
+        self._runner = WindowRunner(
+            tokenizer, classifier, batch_tokens=batch_tokens, most_tokens=windows.max_tokens, dedupe=dedupe
+        )
         # A thread each for good: a new one per call would leave the memory of each behind.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._behind = ThreadPoolExecutor(1, thread_name_prefix="finish")
@@ -88,27 +91,26 @@ class WindowTagger:
 
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out."""
-        answers = Answers()
+        groups: deque[_Group] = deque()
         finishing: deque[Future[Tagging]] = deque()
         taggings = []
-        for group in self._prepared_groups(texts):
-            started = time.perf_counter()
-            stitcher, computed = self._runner.run(group.columns, group.windows, group.failures, answers)
-            group.seconds["forward"] = time.perf_counter() - started
-            finishing.append(self._behind.submit(self._finish, group, stitcher, computed))
+        for _ in self._runner.run(self._prepared_works(texts, groups), Answers()):
+            finishing.append(self._behind.submit(self._finish, groups.popleft()))
             if len(finishing) == 2:
                 taggings.append(finishing.popleft().result())
         return _join_taggings([*taggings, *(future.result() for future in finishing)])
 
-    def _prepared_groups(self, texts: Sequence[str]) -> Iterator["_Group"]:
-        """Groups of texts within the look-ahead, each prepared while the one before it is in the model."""
+    def _prepared_works(self, texts: Sequence[str], groups: "deque[_Group]") -> Iterator[Work]:
+        """Work of groups of texts within the look-ahead, each prepared while the one before it is in the model."""
         waiting: deque[Future[_Group]] = deque()
         for base, group in _groups(texts):
             waiting.append(self._ahead.submit(self._prepare, base, group))
             if len(waiting) == 2:
-                yield waiting.popleft().result()
+                groups.append(waiting.popleft().result())
+                yield groups[-1].work
         while waiting:
-            yield waiting.popleft().result()
+            groups.append(waiting.popleft().result())
+            yield groups[-1].work
 
     def _prepare(self, base: int, texts: Sequence[str]) -> "_Group":
         """Texts to tokens and windows; a text that is not covered has failed."""
@@ -127,13 +129,14 @@ class WindowTagger:
             max_tokens=self._windows.max_tokens - self._n_special,
             overlap_tokens=self._windows.overlap_tokens,
         )
-        return _Group(base, texts, columns, windows, failures, {"tokenize": time.perf_counter() - started})
+        work = Work(columns, windows, failures, n_tags=self._n_tags)
+        return _Group(base, texts, columns, windows, failures, work, time.perf_counter() - started)
 
-    def _finish(self, group: "_Group", stitcher: Stitcher, computed: int) -> Tagging:
+    def _finish(self, group: "_Group") -> Tagging:
         """Probabilities of windows to entities."""
         started = time.perf_counter()
         columns, failures = group.columns, group.failures
-        probabilities, is_read = stitcher.merge()
+        probabilities, is_read = group.work.stitcher.merge()
         for token in np.flatnonzero(~is_read):
             owner = int(np.searchsorted(columns.bounds, token, side="right")) - 1
             failures.setdefault(owner, TaggingError("uncovered", f"no window answered for token {token}"))
@@ -148,8 +151,12 @@ class WindowTagger:
             tokens=np.diff(columns.bounds),
             windows=np.bincount(group.windows.document, minlength=len(group.texts)),
             failures={group.base + at: error for at, error in failures.items()},
-            computed_tokens=computed,
-            seconds={**group.seconds, "decode": time.perf_counter() - started},
+            computed_tokens=group.work.computed_tokens,
+            seconds={
+                "tokenize": group.seconds,
+                "forward": group.work.seconds,
+                "decode": time.perf_counter() - started,
+            },
         )
 
     def _decode(
@@ -197,23 +204,28 @@ class WindowTagger:
 
 @dataclasses.dataclass(frozen=True)
 class _Group:
-    """Texts within the look-ahead, ready for the model; `base` is the place of the first among all."""
+    """Texts within the look-ahead, ready for the model; `base` is the place of the first among all.
+
+    `seconds` is what the preparation took.
+    """
 
     base: int
     texts: Sequence[str]
     columns: TokenColumns
     windows: Windows
     failures: dict[int, RecordError]
-    seconds: dict[str, float]
+    work: Work
+    seconds: float
 
 
 def _groups(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    base, size = 0, 0
+    """Texts cut at the look-ahead, with the place of the first; the model waits for the first group, which is small."""
+    base, size, most = 0, 0, _FIRST_CHARACTERS
     for position, text in enumerate(texts):
         size += len(text)
-        if size >= _LOOK_AHEAD_CHARACTERS:
+        if size >= most:
             yield base, texts[base : position + 1]
-            base, size = position + 1, 0
+            base, size, most = position + 1, 0, _LOOK_AHEAD_CHARACTERS
     if base < len(texts):
         yield base, texts[base:]
 

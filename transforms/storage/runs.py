@@ -22,7 +22,7 @@ from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_sl
 from transforms.storage.store import Store, open_store
 
 SUCCESS, MANIFEST = "_SUCCESS", "_MANIFEST.json"
-LEAST_SLICE_BYTES, MOST_SLICE_BYTES, WANTED_SLICES = 64 << 10, 64 << 20, 256
+LEAST_SLICE_BYTES, MOST_SLICE_BYTES, WANTED_SLICES = 512 << 10, 64 << 20, 256
 _POOL = 16
 
 CutFiles = Callable[[Sequence[FileRef], int], Iterable[Slice]]

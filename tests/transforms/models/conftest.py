@@ -19,6 +19,7 @@ TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 class RuleClassifier:
     def __init__(self, tokenizer, *, most_tokens=1 << 30, poison=None, answer=None):
         self.tag_set = build_tag_set(TAGS)
+        self.in_flight = 2
         self.batches = []
         self._most_tokens = most_tokens
         self._poison = poison

@@ -6,6 +6,7 @@ import pytest
 from transforms.models.backends import BackendConfig
 from transforms.models.tuning import Trial, TuningCache, measure_budgets
 from transforms.tags.schemes import build_tag_set
+from transforms.text.packing import round_lengths
 
 BACKEND = BackendConfig()
 
@@ -15,12 +16,14 @@ class TimedClassifier:
 
     def __init__(self, cost):
         self.tag_set = build_tag_set(["O", "B-PER", "I-PER"])
+        self.in_flight = 2
         self.now = 0.0
         self.shapes = set()
         self._cost = cost
 
     def submit(self, ids, lengths):
-        assert ids.shape == (len(lengths), lengths.max())
+        assert len(ids) == len(lengths)
+        assert ids.shape[1] == round_lengths(lengths, 64).max()
         self.now += self._cost(*ids.shape) * (1 if ids.shape in self.shapes else 10)
         self.shapes.add(ids.shape)
         return lambda: np.zeros((*ids.shape, 3), dtype=np.float32)
@@ -35,7 +38,9 @@ def cache_home(tmp_path, monkeypatch):
 def _measure(cost, budgets=(64, 256, 1024)):
     classifier = TimedClassifier(cost)
     lengths = np.random.default_rng(0).integers(4, 64, 500)
-    return list(measure_budgets(classifier, lengths, budgets, trial_tokens=4096, clock=lambda: classifier.now))
+    return list(
+        measure_budgets(classifier, lengths, budgets, most_tokens=64, trial_tokens=4096, clock=lambda: classifier.now)
+    )
 
 
 @pytest.mark.parametrize(

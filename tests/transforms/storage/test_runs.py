@@ -197,7 +197,7 @@ def test_find_run_finds_none_in_files_and_where_there_is_nothing(output, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("total", "slice_bytes"), [(0, 64 << 10), (256 << 20, 1 << 20), (1 << 40, 64 << 20), (33_554_433, 131_072)]
+    ("total", "slice_bytes"), [(0, 512 << 10), (256 << 20, 1 << 20), (1 << 40, 64 << 20), (201_326_593, 786_432)]
 )
 def test_choose_slice_bytes_gives_some_hundred_slices_within_bounds(total, slice_bytes):
     assert choose_slice_bytes([FileRef("a", total // 2, ""), FileRef("b", total - total // 2, "")]) == slice_bytes
