@@ -14,7 +14,9 @@ JOBS = {
     "evaluate": "score annotations against gold and explain the result",
     "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",
     "inspect": "show annotated documents with their entities in colour",
+    "retry": "annotate the documents of a run again that had failed",
     "train": "fine-tune a tagger on labelled text",
+    "verify": "read what a run wrote again in full and hold it against its commit records and its input",
 }
 
 USAGE = "usage: spanmill JOB [options]\n\n{jobs}\n\nspanmill JOB --help lists the options of a job."

@@ -8,10 +8,11 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.commands import record_command
 from pipelines.options import option, parse_options, parse_pairs, quiet_beam
 from pipelines.running import run_pipeline
 from pipelines.signals import stopping_on_signals
@@ -103,8 +104,16 @@ class _Job:
     state: "RunState"
 
 
-def run(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
+def run(
+    options: AnnotateOptions, beam_flags: Sequence[str], *, expected: str = "", replaced: Collection[str] = ()
+) -> int:
     """Plans, runs what is not done yet, reconciles and reports; returns the exit status.
+
+    Args:
+      options: what a person asked for.
+      beam_flags: Beam's own flags.
+      expected: name of the run's folder that the options have to lead to, where that is known.
+      replaced: input files that may have changed since the run read them.
 
     Raises:
       ConfigError: options or input are wrong; nothing was loaded or written.
@@ -113,11 +122,12 @@ def run(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
     from transforms.storage.runs import is_complete, pending_slices
 
     started = time.monotonic()
-    job = _plan(options, beam_flags)
+    job = _plan(options, beam_flags, expected, replaced)
     if is_complete(job.store, job.state.slices):
         _say(options, f"nothing to do: every document of {_show(job.root)} is annotated")
         report = json.loads(job.store.read("report/report.json"))
     else:
+        record_command(job.store, options, beam_flags)
         pending = pending_slices(job.store, job.state.slices)
         if pending:
             planned = time.monotonic()
@@ -128,7 +138,7 @@ def run(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
     return _conclude(job, report)
 
 
-def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
+def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
     from schemas.annotations import SCHEMA_VERSION
     from schemas.manifest import fingerprint
     from schemas.slices import display_uri
@@ -141,7 +151,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
     from transforms.models.checkpoint import find_checkpoint
     from transforms.models.engines import choose_backend
     from transforms.models.window_tagger import DecodingConfig
-    from transforms.storage.runs import plan_run
+    from transforms.storage.runs import InputChanges, plan_run
     from transforms.storage.store import open_store
     from transforms.text.windows import WindowConfig
 
@@ -191,7 +201,13 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
         "entities": entities.describe(),
         "output": {"format": options.output_format, "layout": options.layout},
     }
-    root = f"{options.output.rstrip('/')}/run={fingerprint(settings)}"
+    name = f"run={fingerprint(settings)}"
+    if expected and name != expected:
+        raise ConfigError(
+            f"expected the model and settings that made {expected}, found others, which make {name}; "
+            "give spanmill annotate what they are now"
+        )
+    root = f"{options.output.rstrip('/')}/{name}"
     try:
         store = open_store(root)
         state = plan_run(
@@ -200,7 +216,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str]) -> _Job:
             files,
             lambda new, size: cut_files(new, corpus, size, is_strict=options.bad_files == "fail"),
             slice_bytes=options.slice_size,
-            allow_removed=options.allow_removed_inputs,
+            changes=InputChanges(allow_removed=options.allow_removed_inputs, replaced=replaced),
         )
     except FileError as error:
         raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
 
     try:
         pipeline = beam.Pipeline(options=build_beam_options(with_runner(beam_flags)))
+        # Beam makes a folder for transforms of other languages, and leaves it behind when the job is stopped.
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
         construct(pipeline)
         pipeline.run().wait_until_finish()
     except RecordError as error:

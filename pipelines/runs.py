@@ -87,7 +87,7 @@ def open_run(name: str, *, flag: str) -> Run:
       ConfigError: there is no run, or several, or their store does not answer.
     """
     from schemas.slices import display_uri
-    from transforms.storage.runs import find_run, read_plans
+    from transforms.storage.runs import current_slices, find_run, read_plans
     from transforms.storage.store import open_store
 
     try:
@@ -102,8 +102,7 @@ def open_run(name: str, *, flag: str) -> Run:
         raise ConfigError(f"cannot read {flag} {display_uri(name)!r}: {reason}") from error
     if store is None or not plans:
         raise ConfigError(f"expected a run of spanmill annotate as {flag}, found none at {display_uri(name)!r}")
-    slices = tuple(slice_ for plan in plans for slice_ in plan.slices)
-    return Run(root=root, store=store, settings=plans[0].settings, slices=slices)
+    return Run(root=root, store=store, settings=plans[0].settings, slices=current_slices(plans))
 
 
 def open_complete_run(name: str, *, flag: str) -> CompleteRun:

@@ -82,7 +82,11 @@ def test_a_run_killed_twenty_times_ends_as_an_undisturbed_one(long_corpus, tmp_p
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_and_the_next_start_goes_on(number, status, long_corpus, tmp_path, tiny_checkpoint):
+def test_a_signal_ends_the_run_and_the_next_start_goes_on(
+    number, status, long_corpus, tmp_path, tiny_checkpoint, monkeypatch
+):
+    (scratch := tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     process = _start(long_corpus, tmp_path / "out", tiny_checkpoint)
     deadline = time.monotonic() + 60
     while _commits(tmp_path / "out") < 2 and process.poll() is None and time.monotonic() < deadline:
@@ -91,6 +95,7 @@ def test_a_signal_ends_the_run_and_the_next_start_goes_on(number, status, long_c
     _, error = process.communicate(timeout=30)
     assert process.returncode == status
     assert "goes on" in error
+    assert not list(scratch.glob("beam*"))
     n_done = _commits(tmp_path / "out")
     assert n_done >= 2
     again = _start(long_corpus, tmp_path / "out", tiny_checkpoint)

@@ -60,6 +60,8 @@ def list_files(patterns: Sequence[str], *, flag: str = "--input") -> list[FileRe
     for pattern in patterns:
         try:
             matches = list(_expand(pattern))
+        except ConfigError:
+            raise
         except Exception as error:
             # Every client has its own errors: no credentials, no such host, no such protocol.
             raise ConfigError(f"cannot list input {display_uri(pattern)!r}: {_reason(error)}") from error
@@ -183,13 +185,25 @@ def _expand(pattern: str) -> Iterator[FileRef]:
             is_hidden = any(part.startswith((".", "_")) for part in inside.parts if part != "/")
             # A link to a folder is listed like a file; following it could lead anywhere, and round in circles.
             is_linked_folder = bool(found.get("islink")) and Path(name).is_dir()
-            if not is_hidden and not is_linked_folder:
-                yield _file_ref(fs, found)
+            if is_hidden or is_linked_folder:
+                continue
+            if found.get("islink"):
+                _check_link(Path(name), Path(root))
+            yield _file_ref(fs, found)
         return
     if glob.has_magic(path):
         for found in fs.glob(path, detail=True).values():
             if found["type"] != "directory":
                 yield _file_ref(fs, found)
+
+
+def _check_link(link: Path, folder: Path) -> None:
+    """Refuses a link to a file elsewhere: whoever may write into a folder would choose what else is read."""
+    if not link.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"expected links within the input folder only, found {str(link)!r}, which leads out of it; "
+            "remove it, or name it in --input"
+        )
 
 
 def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:

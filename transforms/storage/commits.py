@@ -46,6 +46,24 @@ def publish_slice(store: Store, receipt: Receipt) -> None:
             store.publish(file["attempt"], file["final"])
 
 
+def retire_slice(store: Store, slice_: Slice, output_format: str) -> None:
+    """Takes a slice's commit back, so that it is done again; not while another driver is at work on the run.
+
+    Files go first: whoever dies in between leaves a record without files, which is seen and retired again.
+
+    Args:
+      store: the run's store.
+      slice_: the slice.
+      output_format: of the run.
+    """
+    for folder in (DATA, DEAD):
+        store.delete(_final_name(slice_, folder, output_format))
+    store.delete(f"{COMMITS}/{slice_.slice_id}")
+    for name in store.list(CLAIMS):
+        if name.partition(".")[0] == slice_.slice_id:
+            store.delete(f"{CLAIMS}/{name}")
+
+
 def claim_slice(store: Store, slice_id: str) -> int:
     """Notes that work on a slice begins; returns how many times it has begun, this one included."""
     attempt = 1
@@ -141,10 +159,15 @@ class SliceWriter:
         if folder not in self._files:
             suffix = ".dead.parquet" if folder == DEAD else f".{format_}"
             attempt = f"{ATTEMPTS}/{self._slice.slice_id}-{self._token}{suffix}"
-            final = f"{folder}/{self._slice.name}.{format_}"
+            final = _final_name(self._slice, folder, self._format)
             metadata = {f"spanmill.{key}": value for key, value in self._metadata.items()}
             self._files[folder] = _FileWriter(self._store, attempt, final, schema.with_metadata(metadata), format_)
         return self._files[folder]
+
+
+def _final_name(slice_: Slice, folder: str, output_format: str) -> str:
+    """Where a slice's annotations or dead letters end up."""
+    return f"{folder}/{slice_.name}.{'parquet' if folder == DEAD else output_format}"
 
 
 class _FileWriter:

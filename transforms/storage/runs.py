@@ -10,7 +10,7 @@ A run grows by plans and never changes what it has planned.
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -43,8 +43,21 @@ class RunState:
     slice_bytes: int
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputChanges:
+    """What may have happened to input files since a run read them.
+
+    Attributes:
+      allow_removed: keep the annotations of files that are gone.
+      replaced: files that may have changed; they are planned anew, and what they were before is no part of the run.
+    """
+
+    allow_removed: bool = False
+    replaced: Collection[str] = ()
+
+
 def choose_slice_bytes(files: Sequence[FileRef]) -> int:
-    """A slice size that gives a corpus some hundreds of slices, within 64 KiB and 64 MiB."""
+    """A slice size that gives a corpus some hundreds of slices, within 512 KiB and 64 MiB."""
     total = sum(file.size_bytes for file in files)
     return max(LEAST_SLICE_BYTES, min(MOST_SLICE_BYTES, total // WANTED_SLICES))
 
@@ -56,7 +69,7 @@ def plan_run(
     cut: CutFiles,
     *,
     slice_bytes: int,
-    allow_removed: bool,
+    changes: "InputChanges",
 ) -> RunState:
     """Reads the run's plans and adds one for the files that are new.
 
@@ -66,7 +79,7 @@ def plan_run(
       files: the input as it is listed now.
       cut: cuts files into slices of a wanted size.
       slice_bytes: wanted size of a slice; 0 lets the size of the corpus decide.
-      allow_removed: keep the annotations of files that are gone.
+      changes: what may have happened to planned files.
 
     Raises:
       ConfigError: a planned file changed or is gone, or another slice size was planned.
@@ -74,24 +87,26 @@ def plan_run(
     while True:
         plans = read_plans(store)
         known = {file.uri: file for plan in plans for file in plan.files}
-        slices = tuple(slice_ for plan in plans for slice_ in plan.slices)
-        _check_inputs(known, files, allow_removed=allow_removed)
+        slices = current_slices(plans)
+        changed = [file for file in files if file.uri in changes.replaced and file != known.get(file.uri, file)]
+        kept = {uri: file for uri, file in known.items() if uri not in {file.uri for file in changed}}
+        _check_inputs(kept, files, allow_removed=changes.allow_removed)
         if plans and slice_bytes not in (0, plans[0].slice_bytes):
             raise ConfigError(
                 f"expected --slice-size {plans[0].slice_bytes} as this run was planned with, found {slice_bytes}; "
                 "leave it out or choose another --output"
             )
         size = plans[0].slice_bytes if plans else slice_bytes or choose_slice_bytes(files)
-        new = [file for file in files if file.uri not in known]
+        new = [file for file in files if file.uri not in kept]
         if plans and not new:
             return RunState(tuple(known.values()), slices, size)
-        numbered = tuple(
-            dataclasses.replace(slice_, number=len(slices) + at) for at, slice_ in enumerate(cut(new, size))
-        )
+        n_planned = sum(len(plan.slices) for plan in plans)
+        numbered = tuple(dataclasses.replace(slice_, number=n_planned + at) for at, slice_ in enumerate(cut(new, size)))
         plan = Plan(settings, size, tuple(new), numbered)
         store.delete(SUCCESS)
         if store.put_if_absent(_plan_name(len(plans) + 1), dump_json(plan.to_json())):
-            return RunState((*known.values(), *new), (*slices, *numbered), size)
+            still = (slice_ for slice_ in slices if slice_.file.uri in kept)
+            return RunState((*kept.values(), *new), (*still, *numbered), size)
         # Another driver planned at the same moment: read what it planned and look again.
 
 
@@ -104,6 +119,17 @@ def read_plans(store: Store) -> list[Plan]:
         except FileNotFoundError:
             return plans
         plans.append(Plan.from_json(json.loads(content)))
+
+
+def current_slices(plans: Sequence[Plan]) -> tuple[Slice, ...]:
+    """The slices of a run in order; a file that a later plan holds again is as that plan has it."""
+    latest = {file.uri: number for number, plan in enumerate(plans) for file in plan.files}
+    return tuple(
+        slice_
+        for number, plan in enumerate(plans)
+        for slice_ in plan.slices
+        if latest.get(slice_.file.uri, number) == number
+    )
 
 
 def find_run(root: str) -> str:

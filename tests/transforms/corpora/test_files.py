@@ -121,6 +121,25 @@ def test_list_files_does_not_leave_the_folder_by_a_link(make_file, tmp_path):
     assert not [file for file in list_files([str(tmp_path / "inside" / "*")]) if "secret" in file.uri]
 
 
+def test_list_files_refuses_a_link_to_a_file_that_lies_elsewhere(make_file, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "inside").mkdir()
+    make_file("outside/secret.txt", b"")
+    link = tmp_path / "inside" / "link.txt"
+    link.symlink_to(tmp_path / "outside" / "secret.txt")
+    with pytest.raises(ConfigError, match=r"expected links within the input folder only, found .*link\.txt"):
+        list_files([str(tmp_path / "inside")])
+    assert [file.uri for file in list_files([str(link)])] == [str(link)], "whoever names it means it"
+
+
+def test_list_files_follows_a_link_within_the_folder(make_file, tmp_path):
+    make_file("a.txt", b"")
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    assert [file.uri for file in list_files([str(tmp_path)])] == [
+        str(tmp_path / name) for name in ("a.txt", "link.txt")
+    ]
+
+
 @pytest.mark.parametrize("pattern", ["none.txt", "*.parquet", "empty"])
 def test_list_files_of_nothing_names_the_pattern_in_one_line(tmp_path, pattern):
     (tmp_path / "empty").mkdir()

@@ -12,6 +12,7 @@ from schemas.slices import FileRef, Slice
 from transforms.storage import commits
 from transforms.storage.commits import read_receipt
 from transforms.storage.runs import (
+    InputChanges,
     choose_slice_bytes,
     complete_run,
     find_run,
@@ -43,7 +44,8 @@ def cut():
 
 
 def plan(store, files, cut, *, slice_bytes=50, allow_removed=False):
-    return plan_run(store, {"model": "m"}, files, cut, slice_bytes=slice_bytes, allow_removed=allow_removed)
+    changes = InputChanges(allow_removed=allow_removed)
+    return plan_run(store, {"model": "m"}, files, cut, slice_bytes=slice_bytes, changes=changes)
 
 
 def test_plan_run_numbers_the_slices_of_every_file(store, cut):

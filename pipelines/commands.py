@@ -1,0 +1,88 @@
+"""The command that made a run, kept beside it, so that parts of the run can be done again."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.runs import Run
+    from transforms.storage.store import Store
+
+COMMAND = "_command.json"
+_HARMLESS_FLAGS = ("--runner", "--direct_num_workers", "--direct_running_mode")
+
+
+def record_command(store: "Store", options: Any, beam_flags: Sequence[str]) -> None:
+    """Keeps the options of a run, and where relative paths in them begin; none where one may hold a secret.
+
+    Args:
+      store: the run's store.
+      options: a dataclass of options.
+      beam_flags: Beam's own flags, of which a run with others than those of local runners is not kept.
+    """
+    from schemas.manifest import dump_json
+
+    values = dataclasses.asdict(options)
+    is_kept = not _has_secret(values.values()) and all(
+        flag.partition("=")[0] in _HARMLESS_FLAGS for flag in beam_flags if flag.startswith("-")
+    )
+    command = {"options": values if is_kept else None, "beam_flags": list(beam_flags) if is_kept else []}
+    store.put(COMMAND, dump_json({**command, "folder": str(Path.cwd())}))
+
+
+def redo(run: "Run", replaced: Collection[str] = ()) -> int:
+    """Runs the command of a run again, which does what is not committed; returns its exit status.
+
+    Args:
+      run: the run.
+      replaced: input files that may have changed since the run read them.
+
+    Raises:
+      ConfigError: the command is not known, or would make another run.
+    """
+    from pipelines import annotate
+
+    command = read_command(run)
+    parent, _, name = (run.root if "://" in run.root else str(Path(run.root).absolute())).rpartition("/")
+    # Relative paths of the command begin where it was given.
+    os.chdir(command["folder"])
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in command["options"].items()}
+    options = dataclasses.replace(annotate.AnnotateOptions(**given), output=parent, tune=False)
+    return annotate.run(options, command["beam_flags"], expected=name, replaced=replaced)
+
+
+def read_command(run: "Run") -> Mapping[str, Any]:
+    """The command that made a run: `options`, `beam_flags` and the `folder` where it was given.
+
+    Raises:
+      ConfigError: it is not known, or the folder is gone.
+    """
+    from schemas.slices import display_uri
+
+    remedy = "give the spanmill annotate command again yourself"
+    try:
+        command: Mapping[str, Any] | None = json.loads(run.store.read(COMMAND))
+    except FileNotFoundError:
+        command = None
+    if not command or command["options"] is None:
+        raise ConfigError(
+            f"expected the command that made {display_uri(run.root)!r} in {COMMAND}, found none "
+            f"(one with a password or flags of a runner is not kept); {remedy}"
+        )
+    if not Path(command["folder"]).is_dir():
+        raise ConfigError(f"expected the folder {command['folder']!r}, where the run began, found none; {remedy}")
+    return command
+
+
+def _has_secret(values: Collection[Any]) -> bool:
+    """Whether a URL among options carries a password or a signature."""
+    from schemas.slices import display_uri
+
+    texts = [text for value in values for text in (value if isinstance(value, tuple) else (value,))]
+    return any(isinstance(text, str) and display_uri(text) != text for text in texts)

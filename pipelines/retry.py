@@ -1,0 +1,92 @@
+"""`spanmill retry`: the documents of a run that failed, once more from the source files."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.commands import read_command, redo
+from pipelines.options import option, parse_options
+from pipelines.runs import Run, open_run
+from pipelines.signals import stopping_on_signals
+
+if TYPE_CHECKING:
+    from schemas.slices import Slice
+
+DESCRIPTION = "Annotate the slices of a run again that hold dead letters, after a fix, also of an input file."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetryOptions:
+    """Everything a person can ask of the job."""
+
+    run: str = option(
+        "folder or URL of a run, or the --output folder above it when it holds one run",
+        metavar="RUN",
+        is_positional=True,
+    )
+    error: tuple[str, ...] = option("retry only what failed by one of these errors, such as crash", ())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the job and returns its exit status."""
+    options, _ = parse_options(RetryOptions, arguments, prog="spanmill retry", description=DESCRIPTION, has_beam=False)
+    with stopping_on_signals("the same command goes on from what is committed"):
+        return run(options)
+
+
+def run(options: RetryOptions) -> int:
+    """Takes slices with dead letters back and annotates them again; returns the exit status of the run.
+
+    A file that was mended since is read anew, all of it.
+
+    Raises:
+      ConfigError: there is no run, or its command is not known.
+    """
+    from transforms.storage.commits import retire_slice
+    from transforms.storage.runs import SUCCESS
+
+    opened = open_run(options.run, flag="RUN")
+    read_command(opened)
+    dead, letters = _find_dead(opened, frozenset(options.error))
+    if not dead:
+        print("nothing to do: the run has no such dead letters")
+        return 0
+    files = {slice_.file.uri for slice_ in dead}
+    mended = {slice_.file.uri for slice_ in dead if _has_changed(slice_)}
+    ids = {slice_.slice_id for slice_ in dead}
+    again = [slice_ for slice_ in opened.slices if slice_.slice_id in ids or slice_.file.uri in mended]
+    print(
+        f"retrying {letters:,} dead letters in {len(again):,} slices of {len(files):,} files, {len(mended):,} of them "
+        "changed since",
+        file=sys.stderr,
+    )
+    opened.store.delete(SUCCESS)
+    for slice_ in again:
+        retire_slice(opened.store, slice_, opened.settings["output"]["format"])
+    return redo(opened, replaced=mended)
+
+
+def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], int]:
+    """Slices with dead letters of the wanted errors, or of an earlier retry that was cut off; and how many letters."""
+    from transforms.storage.commits import read_receipt
+
+    dead, letters = [], 0
+    for slice_ in opened.slices:
+        receipt = read_receipt(opened.store, slice_.slice_id)
+        counts = receipt.tally.dead if receipt else {}
+        wanted = sum(count for error, count in counts.items() if not errors or error in errors)
+        if wanted or receipt is None:
+            dead.append(slice_)
+            letters += wanted
+    return dead, letters
+
+
+def _has_changed(slice_: "Slice") -> bool:
+    """Whether a file is there and is another than the run read."""
+    from transforms.corpora.files import stat_file
+
+    try:
+        return stat_file(slice_.file.uri) != slice_.file
+    except OSError:
+        return False

@@ -1,0 +1,177 @@
+"""`spanmill verify`: what a run wrote, read again in full."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.commands import read_command, redo
+from pipelines.options import option, parse_options
+from pipelines.progress import watch_clock
+from pipelines.runs import Run, open_run
+from pipelines.signals import stopping_on_signals
+from schemas.errors import FileError, StorageError
+
+if TYPE_CHECKING:
+    from schemas.receipts import Receipt
+    from schemas.slices import Slice
+    from transforms.storage.verification import Finding
+
+DESCRIPTION = "Read every output file of a run again and hold it against its commit record and against the input."
+_MOST_PER_SLICE = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """Everything a person can ask of the job."""
+
+    run: str = option(
+        "folder or URL of a run, or the --output folder above it when it holds one run",
+        metavar="RUN",
+        is_positional=True,
+    )
+    repair: bool = option("do the slices again that are damaged, and only those", default=False)
+    inputs: bool = option("compare every row and offset with the input, where that is as the run read it", default=True)
+    progress: bool = option("show progress", default=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the job and returns its exit status."""
+    options, _ = parse_options(
+        VerifyOptions, arguments, prog="spanmill verify", description=DESCRIPTION, has_beam=False
+    )
+    with stopping_on_signals("run it again to go on"):
+        return run(options)
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Outcome:
+    """What was found.
+
+    Attributes:
+      slices: slices that are committed.
+      pending: slices that are not.
+      documents: rows of the good ones.
+      entities: entities of the rows that were compared with the input.
+      damaged: slices with findings.
+      findings: all that is not as it was committed.
+      skipped: input files that could not be compared, and why.
+    """
+
+    slices: int = 0
+    pending: int = 0
+    documents: int = 0
+    entities: int = 0
+    damaged: list["Slice"] = dataclasses.field(default_factory=list)
+    findings: list["Finding"] = dataclasses.field(default_factory=list)
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def run(options: VerifyOptions) -> int:
+    """Verifies a run, and repairs it where that is asked for; returns the exit status, 1 for one that stays damaged.
+
+    Raises:
+      ConfigError: there is no run, or its command is not known and is needed.
+    """
+    from transforms.storage.commits import retire_slice
+    from transforms.storage.runs import SUCCESS
+
+    opened = open_run(options.run, flag="RUN")
+    outcome = _verify(opened, options)
+    _tell(outcome)
+    if not (options.repair and outcome.damaged):
+        return 1 if outcome.findings else 0
+    # Nothing is taken back before it is sure that it can be done again.
+    read_command(opened)
+    opened.store.delete(SUCCESS)
+    for slice_ in outcome.damaged:
+        retire_slice(opened.store, slice_, opened.settings["output"]["format"])
+    print(f"doing {len(outcome.damaged):,} slices again", file=sys.stderr)
+    redo(opened)
+    outcome = _verify(opened, options)
+    _tell(outcome)
+    return 1 if outcome.findings or outcome.pending else 0
+
+
+def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
+    from transforms.storage.verification import check_files, find_receipt, find_strangers
+
+    outcome = _Outcome()
+    receipts = []
+    with watch_clock(f"verifying {len(opened.slices):,} slices", is_shown=options.progress):
+        for slice_ in opened.slices:
+            receipt, findings = find_receipt(opened.store, slice_)
+            if receipt:
+                receipts.append(receipt)
+                findings = check_files(opened.store, receipt)
+                if options.inputs and not findings:
+                    findings = _compare(opened, slice_, receipt, outcome)
+            elif not findings:
+                outcome.pending += 1
+                continue
+            outcome.slices += 1
+            if findings:
+                outcome.damaged.append(slice_)
+                outcome.findings += findings
+            elif receipt:
+                outcome.documents += receipt.tally.documents
+        known = {slice_.name for slice_ in outcome.damaged}
+        strangers = find_strangers(opened.store, receipts)
+        outcome.findings += [each for each in strangers if each.name.split("/")[1].partition(".")[0] not in known]
+    return outcome
+
+
+def _compare(opened: Run, slice_: "Slice", receipt: "Receipt", outcome: _Outcome) -> list["Finding"]:
+    """What is wrong with the rows of a slice beside its input, if that is as the run read it."""
+    from transforms.corpora.files import check_unchanged
+
+    try:
+        if not slice_.error:
+            check_unchanged(slice_.file)
+    except (FileError, StorageError) as error:
+        outcome.skipped[slice_.file.source] = str(error)
+        return []
+    found = []
+    for finding in _compare_rows(opened, slice_, receipt, outcome):
+        found.append(finding)
+        if len(found) == _MOST_PER_SLICE:
+            break
+    return found
+
+
+def _compare_rows(opened: Run, slice_: "Slice", receipt: "Receipt", outcome: _Outcome) -> Iterator["Finding"]:
+    from transforms.reports.samples import read_samples
+    from transforms.storage.annotations import read_annotations
+    from transforms.storage.commits import DATA
+    from transforms.storage.verification import Finding
+
+    name = next((file["final"] for file in receipt.files if file["final"].startswith(f"{DATA}/")), DATA)
+    rows, before = 0, slice_.first_row - 1
+    for sample in read_samples(slice_, read_annotations(opened.store, receipt), opened.corpus, opened.unit):
+        rows += 1
+        if sample.problem:
+            yield Finding(name, f"row {sample.row}: {sample.problem}")
+        if not before < sample.row < slice_.first_row + slice_.rows:
+            yield Finding(name, f"expected rows in order, each once, found row {sample.row} after {before}")
+        before = sample.row
+        for entity in sample.entities:
+            outcome.entities += 1
+            if not sample.problem and sample.text[entity["start"] : entity["end"]] != entity["text"]:
+                place = f"{entity['start']}:{entity['end']}"
+                yield Finding(name, f"row {sample.row}: expected the text at {place} as the entity, found another")
+    if not opened.is_flat and rows != receipt.tally.documents:
+        yield Finding(name, f"expected {receipt.tally.documents:,} rows, found {rows:,}")
+
+
+def _tell(outcome: _Outcome) -> None:
+    for finding in outcome.findings:
+        print(f"{finding.name}: {finding.problem}")
+    for source, reason in outcome.skipped.items():
+        print(f"spanmill: not compared with {source!r}: {reason}", file=sys.stderr)
+    if outcome.pending:
+        print(f"spanmill: {outcome.pending:,} slices are not annotated yet", file=sys.stderr)
+    if outcome.findings:
+        print(f"damaged: {len(outcome.damaged):,} of {outcome.slices:,} slices")
+    else:
+        compared = f", {outcome.entities:,} entities as in the input" if outcome.entities else ""
+        print(f"verified: {outcome.slices:,} slices, {outcome.documents:,} documents{compared}")

@@ -1,0 +1,188 @@
+"""Whole runs that are damaged, verified and repaired."""
+
+import json
+
+import pytest
+
+from pipelines.__main__ import main
+from tests.pipelines.conftest import read_rows, run_folder, snapshot
+
+
+@pytest.fixture
+def verify(tmp_path):
+    """Verifies a run and returns the exit status."""
+
+    def run(*arguments, output="out"):
+        return main(["verify", str(tmp_path / output), "--no-progress", *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def finished(annotate, corpus, tmp_path):
+    """A finished run in several slices."""
+    assert annotate("--slice-size", 800, source=corpus) == 0
+    return run_folder(tmp_path / "out")
+
+
+def _damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def test_verify_finds_a_run_as_it_was_committed(finished, verify, capsys):
+    before = snapshot(finished)
+    capsys.readouterr()
+    assert verify() == 0
+    out = capsys.readouterr().out
+    assert out.startswith("verified: ")
+    assert "120 documents" in out
+    assert "entities as in the input" in out
+    assert snapshot(finished) == before
+
+
+@pytest.mark.parametrize("arguments", [["--layout", "flat"], ["--output-format", "jsonl"], ["--offset-unit", "utf16"]])
+def test_verify_reads_every_layout_format_and_unit(annotate, corpus, verify, arguments, capsys):
+    assert annotate(*arguments, source=corpus) == 0
+    capsys.readouterr()
+    assert verify() == 0
+    assert "120 documents" in capsys.readouterr().out
+
+
+def test_verify_names_every_damaged_file_and_nothing_else(finished, verify, capsys):
+    _damage(first := sorted(finished.glob("data/*"))[0])
+    (second := sorted(finished.glob("data/*"))[2]).unlink()
+    capsys.readouterr()
+    assert verify() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"data/{first.name}", f"data/{second.name}", "damaged"]
+
+
+def test_verify_repair_does_the_damaged_slices_again_and_only_those(finished, verify, tmp_path, capsys):
+    rows, before = read_rows(tmp_path / "out"), snapshot(finished)
+    _damage(first := sorted(finished.glob("data/*"))[0])
+    (second := sorted(finished.glob("data/*"))[2]).unlink()
+    assert verify("--repair") == 0
+    assert "verified: " in capsys.readouterr().out
+    assert read_rows(tmp_path / "out") == rows
+    after = snapshot(finished)
+    assert {name for name in after if name.startswith("data/") and after[name][0] != before[name][0]} == {
+        f"data/{first.name}",
+        f"data/{second.name}",
+    }
+    assert (finished / "_SUCCESS").exists()
+
+
+def test_verify_repairs_a_commit_record_too(finished, verify, tmp_path):
+    rows = read_rows(tmp_path / "out")
+    sorted(finished.glob("_commits/*"))[0].write_text("{")
+    assert verify() == 1
+    assert verify("--repair") == 0
+    assert read_rows(tmp_path / "out") == rows
+
+
+def test_verify_compares_offsets_with_the_input(finished, verify, tmp_path, capsys):
+    """A row that says something else than its input, under a record that was made for it."""
+    import hashlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = next(
+        path for path in sorted(finished.glob("data/*")) if any(read_row["entities"] for read_row in _rows(path))
+    )
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    row = next(row for row in rows if row["entities"])
+    row["entities"][0]["text"] = "Zoe"
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    record = next(finished.glob(f"_commits/{path.stem.rpartition('-')[2]}"))
+    receipt = json.loads(record.read_text())
+    content = path.read_bytes()
+    receipt["files"][0] |= {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    record.write_text(json.dumps(receipt))
+    capsys.readouterr()
+    assert verify() == 1
+    assert f"data/{path.name}: row {row['row']}: expected the text at" in capsys.readouterr().out
+    assert verify("--no-inputs") == 0
+
+
+def _rows(path):
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pylist()
+
+
+def test_verify_says_what_it_could_not_compare(finished, verify, corpus, capsys):
+    (corpus / "a.txt").write_text("another\n")
+    capsys.readouterr()
+    assert verify() == 0
+    told = capsys.readouterr()
+    assert "not compared with" in told.err
+    assert "a.txt" in told.err
+
+
+def test_verify_names_a_file_that_the_run_did_not_write(finished, verify, capsys):
+    (finished / "data" / "mine.parquet").write_bytes(b"")
+    capsys.readouterr()
+    assert verify() == 1
+    assert "data/mine.parquet: no commit record names it" in capsys.readouterr().out
+    assert (finished / "data" / "mine.parquet").exists()
+
+
+def test_verify_says_how_much_of_a_run_is_missing(finished, verify, capsys):
+    record = sorted(finished.glob("_commits/*"))[0]
+    record.unlink()
+    next(finished.glob(f"data/*{record.name}*")).unlink()
+    assert verify() == 0
+    assert "1 slices are not annotated yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["no command", "a command with a secret"])
+def test_verify_takes_nothing_back_that_it_cannot_do_again(finished, verify, is_kept, capsys):
+    _damage(sorted(finished.glob("data/*"))[0])
+    if is_kept:
+        (finished / "_command.json").write_text(json.dumps({"options": None, "beam_flags": [], "folder": "/"}))
+    else:
+        (finished / "_command.json").unlink()
+    before = snapshot(finished)
+    assert verify("--repair") == 2
+    assert "give the spanmill annotate command again" in capsys.readouterr().err
+    assert snapshot(finished) == before
+
+
+def test_verify_repairs_no_run_into_another(finished, verify, tiny_checkpoint, tmp_path, capsys):
+    """The model that the command names has changed since."""
+    from tests.conftest import write_checkpoint
+
+    other = write_checkpoint(tmp_path / "model", seed=1)
+    command = json.loads((finished / "_command.json").read_text())
+    command["options"]["model"] = str(other)
+    (finished / "_command.json").write_text(json.dumps(command))
+    _damage(sorted(finished.glob("data/*"))[0])
+    assert verify("--repair") == 2
+    assert f"expected the model and settings that made {finished.name}" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [finished.name]
+
+
+def test_verify_keeps_no_command_with_a_password(annotate, corpus, tmp_path):
+    assert annotate("--calibrator", "", "--id-column", "", source=corpus) == 0
+    told = json.loads((run_folder(tmp_path / "out") / "_command.json").read_text())
+    assert told["options"]["input"] == [str(corpus)]
+    from pipelines.annotate import AnnotateOptions
+    from pipelines.commands import record_command
+    from transforms.storage.store import open_store
+
+    store = open_store(str(tmp_path / "other"))
+    record_command(store, AnnotateOptions(input=("ftp://me:hunter2@host/a.txt",), output="out"), [])
+    record = store.read("_command.json")
+    assert b"hunter2" not in record
+    assert json.loads(record)["options"] is None
+
+
+@pytest.mark.parametrize("words", [["nowhere"], []])
+def test_verify_without_a_run_is_a_clear_error(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", *words]) == 2
+    assert capsys.readouterr().err.startswith("spanmill: ")

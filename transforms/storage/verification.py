@@ -1,0 +1,109 @@
+"""Output files read again in full and held against the commit record of their slice.
+
+    receipt ──> is each file there ──> size, SHA-256 ──> rows, page checksums, the slice that it names ──> findings
+
+What is found is told of, never mended here.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.receipts import Receipt
+from schemas.slices import Slice
+from transforms.storage.commits import COMMITS, DATA, DEAD, read_receipt
+from transforms.storage.store import Store
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was committed.
+
+    Attributes:
+      name: the file, relative to the run.
+      problem: what was expected and found.
+    """
+
+    name: str
+    problem: str
+
+
+def find_receipt(store: Store, slice_: Slice) -> tuple[Receipt | None, list[Finding]]:
+    """The receipt of a slice, with what is wrong with it; none of either for a slice that is not committed."""
+    name = f"{COMMITS}/{slice_.slice_id}"
+    try:
+        receipt = read_receipt(store, slice_.slice_id)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return None, [Finding(name, f"expected a commit record, found {type(error).__name__} while reading it")]
+    if receipt is None:
+        return None, []
+    told = receipt.tally.documents + receipt.tally.dead_rows
+    if (receipt.slice_id, receipt.rows, told) != (slice_.slice_id, slice_.rows, slice_.rows):
+        found = f"slice {receipt.slice_id} with {receipt.rows} documents, {told} of them accounted for"
+        return None, [Finding(name, f"expected {slice_.rows} documents of slice {slice_.slice_id}, found {found}")]
+    return receipt, []
+
+
+def check_files(store: Store, receipt: Receipt) -> list[Finding]:
+    """What is wrong with the files of a committed slice; one that waits for its final name is looked at where it is."""
+    found = []
+    for file in receipt.files:
+        name = file["final"] if store.size(file["final"]) is not None else file["attempt"]
+        found += [Finding(file["final"], problem) for problem in _check_file(store, name, file, receipt.slice_id)]
+    return found
+
+
+def find_strangers(store: Store, receipts: Sequence[Receipt]) -> list[Finding]:
+    """Files among the output that no commit record names."""
+    known = {file["final"] for receipt in receipts for file in receipt.files}
+    names = (f"{folder}/{name}" for folder in (DATA, DEAD) for name in store.list(folder))
+    return [Finding(name, "no commit record names it; move it away") for name in names if name not in known]
+
+
+def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str) -> Iterator[str]:
+    size = store.size(name)
+    if size is None:
+        yield "lost: neither it nor the attempt that it was made of exists"
+        return
+    try:
+        digest = _digest(store, name)
+    except OSError as error:
+        yield f"cannot be read: {error.strerror or type(error).__name__}"
+        return
+    if (size, digest) != (file["size_bytes"], file["sha256"]):
+        expected = f"{file['size_bytes']:,} bytes with SHA-256 {file['sha256'][:16]}"
+        yield f"expected {expected}, found {size:,} with {digest[:16]}"
+        return
+    try:
+        rows, owner = _read_rows(store, name, slice_id)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        yield f"cannot be read: {type(error).__name__}"
+        return
+    if (rows, owner) != (file["rows"], slice_id):
+        yield f"expected {file['rows']:,} rows of slice {slice_id}, found {rows:,} of {owner}"
+
+
+def _digest(store: Store, name: str) -> str:
+    digest = hashlib.sha256()
+    with store.open(name) as raw:
+        while chunk := raw.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_rows(store: Store, name: str, slice_id: str) -> tuple[int, str]:
+    """How many rows a file holds, every page of it read, and the slice that its footer names."""
+    with store.open(name) as raw:
+        if name.endswith(".jsonl"):
+            return sum(isinstance(json.loads(line), dict) for line in raw), slice_id
+        parquet = pq.ParquetFile(raw, page_checksum_verification=True)
+        rows = sum(batch.num_rows for batch in parquet.iter_batches())
+        metadata = parquet.schema_arrow.metadata or {}
+        return rows, metadata.get(b"spanmill.slice", b"").decode(errors="replace")
