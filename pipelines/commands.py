@@ -52,7 +52,8 @@ def redo(run: "Run", replaced: Collection[str] = ()) -> int:
     # Relative paths of the command begin where it was given.
     os.chdir(command["folder"])
     given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in command["options"].items()}
+        name: tuple(value) if isinstance(value, list) else value for name, value in command["options"].items()
+    }
     options = dataclasses.replace(annotate.AnnotateOptions(**given), output=parent, tune=False)
     return annotate.run(options, command["beam_flags"], expected=name, replaced=replaced)
 
