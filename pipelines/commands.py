@@ -69,7 +69,7 @@ def read_command(run: "Run") -> Mapping[str, Any]:
     remedy = "give the spanmill annotate command again yourself"
     try:
         command: Mapping[str, Any] | None = json.loads(run.store.read(COMMAND))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         command = None
     if not command or command["options"] is None:
         raise ConfigError(
@@ -79,6 +79,25 @@ def read_command(run: "Run") -> Mapping[str, Any]:
     if not Path(command["folder"]).is_dir():
         raise ConfigError(f"expected the folder {command['folder']!r}, where the run began, found none; {remedy}")
     return command
+
+
+def check_inputs(run: "Run", replaced: Collection[str] = ()) -> None:
+    """Makes sure that slices of a run can be done again, before anything of it is taken back.
+
+    Raises:
+      ConfigError: an input file is gone, or changed and not among the replaced ones.
+    """
+    from schemas.errors import FileError, StorageError
+    from transforms.corpora.files import check_unchanged
+
+    for file in {slice_.file.uri: slice_.file for slice_ in run.slices if slice_.file.uri not in replaced}.values():
+        try:
+            check_unchanged(file)
+        except (FileError, StorageError) as error:
+            raise ConfigError(
+                f"{error}; nothing was taken back, since it could not be done again: bring the file back, or annotate "
+                "into another --output"
+            ) from error
 
 
 def _has_secret(values: Collection[Any]) -> bool:

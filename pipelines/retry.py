@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.commands import read_command, redo
+from pipelines.commands import check_inputs, read_command, redo
 from pipelines.options import option, parse_options
 from pipelines.runs import Run, open_run
 from pipelines.signals import stopping_on_signals
@@ -56,6 +56,7 @@ def run(options: RetryOptions) -> int:
     mended = {slice_.file.uri for slice_ in dead if _has_changed(slice_)}
     ids = {slice_.slice_id for slice_ in dead}
     again = [slice_ for slice_ in opened.slices if slice_.slice_id in ids or slice_.file.uri in mended]
+    check_inputs(opened, mended)
     print(
         f"retrying {letters:,} dead letters in {len(again):,} slices of {len(files):,} files, {len(mended):,} of them "
         "changed since",
@@ -76,7 +77,7 @@ def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], int]
         receipt = read_receipt(opened.store, slice_.slice_id)
         counts = receipt.tally.dead if receipt else {}
         wanted = sum(count for error, count in counts.items() if not errors or error in errors)
-        if wanted or receipt is None:
+        if wanted or (receipt is None and _has_changed(slice_)):
             dead.append(slice_)
             letters += wanted
     return dead, letters

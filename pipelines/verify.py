@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.commands import read_command, redo
+from pipelines.commands import check_inputs, read_command, redo
 from pipelines.options import option, parse_options
 from pipelines.progress import watch_clock
 from pipelines.runs import Run, open_run
@@ -59,7 +59,7 @@ class _Outcome:
     """
 
     slices: int = 0
-    pending: int = 0
+    pending: list["Slice"] = dataclasses.field(default_factory=list)
     documents: int = 0
     entities: int = 0
     damaged: list["Slice"] = dataclasses.field(default_factory=list)
@@ -79,14 +79,15 @@ def run(options: VerifyOptions) -> int:
     opened = open_run(options.run, flag="RUN")
     outcome = _verify(opened, options)
     _tell(outcome)
-    if not (options.repair and outcome.damaged):
-        return 1 if outcome.findings else 0
+    if not (options.repair and (outcome.damaged or outcome.pending)):
+        return 1 if outcome.findings or outcome.pending else 0
     # Nothing is taken back before it is sure that it can be done again.
     read_command(opened)
+    check_inputs(opened)
     opened.store.delete(SUCCESS)
     for slice_ in outcome.damaged:
         retire_slice(opened.store, slice_, opened.settings["output"]["format"])
-    print(f"doing {len(outcome.damaged):,} slices again", file=sys.stderr)
+    print(f"doing {len(outcome.damaged) + len(outcome.pending):,} slices again", file=sys.stderr)
     redo(opened)
     outcome = _verify(opened, options)
     _tell(outcome)
@@ -107,7 +108,7 @@ def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
                 if options.inputs and not findings:
                     findings = _compare(opened, slice_, receipt, outcome)
             elif not findings:
-                outcome.pending += 1
+                outcome.pending.append(slice_)
                 continue
             outcome.slices += 1
             if findings:
@@ -115,7 +116,7 @@ def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
                 outcome.findings += findings
             elif receipt:
                 outcome.documents += receipt.tally.documents
-        known = {slice_.name for slice_ in outcome.damaged}
+        known = {slice_.name for slice_ in (*outcome.damaged, *outcome.pending)}
         strangers = find_strangers(opened.store, receipts)
         outcome.findings += [each for each in strangers if each.name.split("/")[1].partition(".")[0] not in known]
     return outcome
@@ -169,7 +170,10 @@ def _tell(outcome: _Outcome) -> None:
     for source, reason in outcome.skipped.items():
         print(f"spanmill: not compared with {source!r}: {reason}", file=sys.stderr)
     if outcome.pending:
-        print(f"spanmill: {outcome.pending:,} slices are not annotated yet", file=sys.stderr)
+        print(
+            f"incomplete: {len(outcome.pending):,} slices are not committed; --repair does them, or annotate",
+            file=sys.stderr,
+        )
     if outcome.findings:
         print(f"damaged: {len(outcome.damaged):,} of {outcome.slices:,} slices")
     else:

@@ -85,6 +85,21 @@ def test_retry_takes_up_one_that_was_cut_off(broken, retry, tmp_path, monkeypatc
     assert len(read_rows(tmp_path / "out")) == 1120
 
 
+def test_retry_takes_nothing_back_when_another_input_has_changed(broken, retry, corpus, tmp_path):
+    (corpus / "a.txt").write_text("another\n")
+    broken.write_bytes(gzip.compress(b"Anna lives\n" * 1000))
+    before = snapshot(tmp_path / "out")
+    assert retry() == 2
+    assert snapshot(tmp_path / "out") == before
+
+
+def test_retry_leaves_what_is_not_annotated_yet_to_the_job(annotate, corpus, retry, tmp_path, capsys):
+    assert annotate("--slice-size", 800, source=corpus) == 0
+    sorted(run_folder(tmp_path / "out").glob("_commits/*"))[0].unlink()
+    assert retry() == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
 def test_retry_chooses_by_error(broken, retry, capsys):
     assert retry("--error", "crash") == 0
     assert "nothing to do" in capsys.readouterr().out

@@ -135,17 +135,35 @@ def test_verify_says_how_much_of_a_run_is_missing(finished, verify, capsys):
     record = sorted(finished.glob("_commits/*"))[0]
     record.unlink()
     next(finished.glob(f"data/*{record.name}*")).unlink()
-    assert verify() == 0
-    assert "1 slices are not annotated yet" in capsys.readouterr().err
+    assert verify() == 1
+    assert "incomplete: 1 slices are not committed" in capsys.readouterr().err
+    assert verify("--repair") == 0
 
 
-@pytest.mark.parametrize("is_kept", [False, True], ids=["no command", "a command with a secret"])
-def test_verify_takes_nothing_back_that_it_cannot_do_again(finished, verify, is_kept, capsys):
+def test_verify_repairs_a_slice_whose_record_is_gone_and_whose_file_is_not(finished, verify, tmp_path):
+    rows = read_rows(tmp_path / "out")
+    sorted(finished.glob("_commits/*"))[0].unlink()
+    assert verify() == 1
+    assert verify("--repair") == 0
+    assert read_rows(tmp_path / "out") == rows
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "changed"])
+def test_verify_takes_nothing_back_when_an_input_is_another(finished, verify, corpus, is_gone, capsys):
+    (corpus / "a.txt").unlink() if is_gone else (corpus / "a.txt").write_text("another\n")
+    _damage(sorted(finished.glob("data/*"))[-1])
+    before = snapshot(finished)
+    assert verify("--repair") == 2
+    assert "nothing was taken back" in capsys.readouterr().err
+    assert snapshot(finished) == before
+
+
+@pytest.mark.parametrize(
+    "content", [None, '{"options": null}', "xx"], ids=["no command", "one with a secret", "damaged"]
+)
+def test_verify_takes_nothing_back_that_it_cannot_do_again(finished, verify, content, capsys):
     _damage(sorted(finished.glob("data/*"))[0])
-    if is_kept:
-        (finished / "_command.json").write_text(json.dumps({"options": None, "beam_flags": [], "folder": "/"}))
-    else:
-        (finished / "_command.json").unlink()
+    (finished / "_command.json").unlink() if content is None else (finished / "_command.json").write_text(content)
     before = snapshot(finished)
     assert verify("--repair") == 2
     assert "give the spanmill annotate command again" in capsys.readouterr().err
