@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.options import option, parse_options
-from pipelines.runs import Run, open_run
+from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError
 
@@ -30,11 +30,7 @@ _FLAT = "in the flat layout they have no row"
 class InspectOptions:
     """Everything a person can ask of the job."""
 
-    run: str = option(
-        "folder or URL of a run, or the --output folder above it when it holds one run",
-        metavar="RUN",
-        is_positional=True,
-    )
+    run: str = run_option()
     id: tuple[str, ...] = option("show the documents with these ids", ())
     label: tuple[str, ...] = option("show documents with an entity of one of these labels", ())
     below: float = option("show documents with an entity that scores less, and let it stand out", 0.0, metavar="SCORE")

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.commands import check_inputs, read_command, redo
+from pipelines.commands import redo
 from pipelines.options import option, parse_options
-from pipelines.runs import Run, open_run
+from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
 
 if TYPE_CHECKING:
-    from schemas.slices import Slice
+    from schemas.slices import FileRef, Slice
 
 DESCRIPTION = "Annotate the slices of a run again that hold dead letters, after a fix, also of an input file."
 
@@ -20,11 +20,7 @@ DESCRIPTION = "Annotate the slices of a run again that hold dead letters, after 
 class RetryOptions:
     """Everything a person can ask of the job."""
 
-    run: str = option(
-        "folder or URL of a run, or the --output folder above it when it holds one run",
-        metavar="RUN",
-        is_positional=True,
-    )
+    run: str = run_option()
     error: tuple[str, ...] = option("retry only what failed by one of these errors, such as crash", ())
 
 
@@ -43,29 +39,21 @@ def run(options: RetryOptions) -> int:
     Raises:
       ConfigError: there is no run, or its command is not known.
     """
-    from transforms.storage.commits import retire_slice
-    from transforms.storage.runs import SUCCESS
-
     opened = open_run(options.run, flag="RUN")
-    read_command(opened)
     dead, letters = _find_dead(opened, frozenset(options.error))
     if not dead:
         print("nothing to do: the run has no such dead letters")
         return 0
-    files = {slice_.file.uri for slice_ in dead}
-    mended = {slice_.file.uri for slice_ in dead if _has_changed(slice_)}
+    files = {slice_.file for slice_ in dead}
+    mended = {file.uri for file in files if _has_changed(file)}
     ids = {slice_.slice_id for slice_ in dead}
     again = [slice_ for slice_ in opened.slices if slice_.slice_id in ids or slice_.file.uri in mended]
-    check_inputs(opened, mended)
     print(
         f"retrying {letters:,} dead letters in {len(again):,} slices of {len(files):,} files, {len(mended):,} of them "
         "changed since",
         file=sys.stderr,
     )
-    opened.store.delete(SUCCESS)
-    for slice_ in again:
-        retire_slice(opened.store, slice_, opened.settings["output"]["format"])
-    return redo(opened, replaced=mended)
+    return redo(opened, again, replaced=mended)
 
 
 def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], int]:
@@ -77,17 +65,17 @@ def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], int]
         receipt = read_receipt(opened.store, slice_.slice_id)
         counts = receipt.tally.dead if receipt else {}
         wanted = sum(count for error, count in counts.items() if not errors or error in errors)
-        if wanted or (receipt is None and _has_changed(slice_)):
+        if wanted or (receipt is None and _has_changed(slice_.file)):
             dead.append(slice_)
             letters += wanted
     return dead, letters
 
 
-def _has_changed(slice_: "Slice") -> bool:
+def _has_changed(file: "FileRef") -> bool:
     """Whether a file is there and is another than the run read."""
     from transforms.corpora.files import stat_file
 
     try:
-        return stat_file(slice_.file.uri) != slice_.file
+        return stat_file(file.uri) != file
     except OSError:
         return False

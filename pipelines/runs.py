@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelines.options import option
 from schemas.errors import ConfigError
 from schemas.labels import split_tag
 
@@ -74,6 +75,15 @@ class CompleteRun(Run):
         from transforms.join import RunConfig
 
         return RunConfig(root=self.root, unit=self.unit, corpus=self.corpus if rereads else None)
+
+
+def run_option() -> Any:
+    """The positional option that names a run, for the jobs that take one."""
+    return option(
+        "folder or URL of a run, or the --output folder above it when it holds one run",
+        metavar="RUN",
+        is_positional=True,
+    )
 
 
 def open_run(name: str, *, flag: str) -> Run:

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.commands import check_inputs, read_command, redo
+from pipelines.commands import redo
 from pipelines.options import option, parse_options
 from pipelines.progress import watch_clock
-from pipelines.runs import Run, open_run
+from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
 from schemas.errors import FileError, StorageError
 
@@ -25,11 +25,7 @@ _MOST_PER_SLICE = 5
 class VerifyOptions:
     """Everything a person can ask of the job."""
 
-    run: str = option(
-        "folder or URL of a run, or the --output folder above it when it holds one run",
-        metavar="RUN",
-        is_positional=True,
-    )
+    run: str = run_option()
     repair: bool = option("do the slices again that are damaged, and only those", default=False)
     inputs: bool = option("compare every row and offset with the input, where that is as the run read it", default=True)
     progress: bool = option("show progress", default=True)
@@ -73,22 +69,13 @@ def run(options: VerifyOptions) -> int:
     Raises:
       ConfigError: there is no run, or its command is not known and is needed.
     """
-    from transforms.storage.commits import retire_slice
-    from transforms.storage.runs import SUCCESS
-
     opened = open_run(options.run, flag="RUN")
     outcome = _verify(opened, options)
     _tell(outcome)
     if not (options.repair and (outcome.damaged or outcome.pending)):
         return 1 if outcome.findings or outcome.pending else 0
-    # Nothing is taken back before it is sure that it can be done again.
-    read_command(opened)
-    check_inputs(opened)
-    opened.store.delete(SUCCESS)
-    for slice_ in outcome.damaged:
-        retire_slice(opened.store, slice_, opened.settings["output"]["format"])
     print(f"doing {len(outcome.damaged) + len(outcome.pending):,} slices again", file=sys.stderr)
-    redo(opened)
+    redo(opened, outcome.damaged)
     outcome = _verify(opened, options)
     _tell(outcome)
     return 1 if outcome.findings or outcome.pending else 0

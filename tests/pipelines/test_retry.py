@@ -78,7 +78,7 @@ def test_retry_takes_up_one_that_was_cut_off(broken, retry, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.retry.redo", die)
+        patched.setattr("pipelines.annotate.run", die)
         with pytest.raises(KeyboardInterrupt):
             retry()
     assert retry() == 0

@@ -95,29 +95,26 @@ class WindowRunner:
             try:
                 while todo and len(flying) < self._classifier.in_flight:
                     at = todo.pop()
-                    flying.append((at, self._classifier.submit(self._pad(at), self._lengths(at))))
+                    flying.append((at, self._classifier.submit(self._pad(at), self._lengths(at.work, at.windows))))
                 at, fetch = flying.popleft()
-                self._take(at, fetch())
+                probabilities = fetch()
             except ModelError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a model raises, its neighbours go on
                 todo += self._split(at, error)
+            else:
+                self._take(at, probabilities)
             at.work.seconds += time.perf_counter() - started
 
     def _pack(self, work: "Work", windows: IntArray) -> list["_Pass"]:
         """Windows of a work to passes, the first to run last."""
-        lengths = self._whole_lengths(work)[windows]
-        packed = pack_windows(lengths, self._batch_tokens, most_tokens=self._most_tokens)
+        packed = pack_windows(self._lengths(work, windows), self._batch_tokens, most_tokens=self._most_tokens)
         work.pending += len(packed)
         return [_Pass(work, windows[batch.windows], batch.longest) for batch in reversed(packed)]
 
-    def _whole_lengths(self, work: "Work") -> IntArray:
-        """Tokens of each window of a work, special ones included."""
-        return work.windows.last - work.windows.first + len(self._prefix) + len(self._suffix)
-
-    def _lengths(self, at: "_Pass") -> IntArray:
-        """Tokens of each window of a pass, special ones included."""
-        return self._whole_lengths(at.work)[at.windows]
+    def _lengths(self, work: "Work", windows: IntArray) -> IntArray:
+        """Tokens of some windows of a work, special ones included."""
+        return work.windows.last[windows] - work.windows.first[windows] + len(self._prefix) + len(self._suffix)
 
     def _pad(self, at: "_Pass") -> IntArray:
         """Vocabulary ids of a pass, (n_windows, longest), special tokens around them, padded on the right."""
@@ -138,7 +135,9 @@ class WindowRunner:
         if len(windows) == 1:
             code = "too_large" if isinstance(error, MemoryError) else "inference_failed"
             # The error's own words may quote the text, so only its type is told.
-            message = f"the model failed on a window of {self._lengths(at)[0]} tokens: {type(error).__name__}"
+            message = (
+                f"the model failed on a window of {self._lengths(work, windows)[0]} tokens: {type(error).__name__}"
+            )
             work.fail(int(windows[0]), TaggingError(code, message))
             return []
         if isinstance(error, MemoryError):
@@ -154,7 +153,8 @@ class WindowRunner:
             raise ModelError(f"expected probabilities of shape {expected}, found {probabilities.shape}")
         # Once for all, for it takes as long for a window as for a batch.
         finite = np.isfinite(probabilities)
-        for row, (window, length) in enumerate(zip(at.windows.tolist(), self._lengths(at).tolist(), strict=True)):
+        lengths = self._lengths(at.work, at.windows).tolist()
+        for row, (window, length) in enumerate(zip(at.windows.tolist(), lengths, strict=True)):
             inner = slice(len(self._prefix), length - len(self._suffix))
             if not finite[row, inner].all():
                 raise ModelError("expected probabilities that are numbers, found NaN or infinity; try --precision fp32")

@@ -69,7 +69,7 @@ def plan_run(
     cut: CutFiles,
     *,
     slice_bytes: int,
-    changes: "InputChanges",
+    changes: InputChanges,
 ) -> RunState:
     """Reads the run's plans and adds one for the files that are new.
 
@@ -88,8 +88,8 @@ def plan_run(
         plans = read_plans(store)
         known = {file.uri: file for plan in plans for file in plan.files}
         slices = current_slices(plans)
-        changed = [file for file in files if file.uri in changes.replaced and file != known.get(file.uri, file)]
-        kept = {uri: file for uri, file in known.items() if uri not in {file.uri for file in changed}}
+        changed = {file.uri for file in files if file.uri in changes.replaced and file != known.get(file.uri, file)}
+        kept = {uri: file for uri, file in known.items() if uri not in changed}
         _check_inputs(kept, files, allow_removed=changes.allow_removed)
         if plans and slice_bytes not in (0, plans[0].slice_bytes):
             raise ConfigError(
