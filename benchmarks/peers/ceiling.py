@@ -49,7 +49,7 @@ def pad_batches(tokenizer, columns, windows, batch_tokens, most_tokens):
     prefix, suffix = tokenizer.prefix_ids, tokenizer.suffix_ids
     lengths = windows.last - windows.first + len(prefix) + len(suffix)
     batches = []
-    for packed, longest in pack_windows(lengths, batch_tokens, most_tokens=most_tokens):
+    for packed, longest, _ in pack_windows(lengths, batch_tokens, most_tokens=most_tokens):
         ids = np.full((len(packed), longest), tokenizer.pad_id, dtype=np.int64)
         for row, window in enumerate(packed):
             inner = columns.ids[windows.first[window] : windows.last[window]]

@@ -95,7 +95,7 @@ class WindowRunner:
             try:
                 while todo and len(flying) < self._classifier.in_flight:
                     at = todo.pop()
-                    flying.append((at, self._classifier.submit(self._pad(at), self._lengths(at.work, at.windows))))
+                    flying.append((at, self._classifier.submit(*self._pad(at))))
                 at, fetch = flying.popleft()
                 probabilities = fetch()
             except ModelError:
@@ -110,27 +110,32 @@ class WindowRunner:
         """Windows of a work to passes, the first to run last."""
         packed = pack_windows(self._lengths(work, windows), self._batch_tokens, most_tokens=self._most_tokens)
         work.pending += len(packed)
-        return [_Pass(work, windows[batch.windows], batch.longest) for batch in reversed(packed)]
+        return [_Pass(work, windows[batch.windows], batch.longest, batch.rows) for batch in reversed(packed)]
 
     def _lengths(self, work: "Work", windows: IntArray) -> IntArray:
         """Tokens of some windows of a work, special ones included."""
         return work.windows.last[windows] - work.windows.first[windows] + len(self._prefix) + len(self._suffix)
 
-    def _pad(self, at: "_Pass") -> IntArray:
-        """Vocabulary ids of a pass, (n_windows, longest), special tokens around them, padded on the right."""
-        ids = np.full((len(at.windows), at.longest), self._pad_id, dtype=np.int64)
+    def _pad(self, at: "_Pass") -> tuple[IntArray, IntArray]:
+        """Vocabulary ids of a pass, (rows, longest), special tokens around them, padded on the right; their lengths."""
+        ids = np.full((at.rows, at.longest), self._pad_id, dtype=np.int64)
         begin = len(self._prefix)
         ids[:, :begin] = self._prefix
-        for row, window in zip(ids, at.windows.tolist(), strict=True):
+        for row, window in zip(ids, at.windows.tolist(), strict=False):
             inner = at.work.ids_of(window)
             end = begin + len(inner)
             row[begin:end] = inner
             row[end : end + len(self._suffix)] = self._suffix
-        return ids
+        n_filler = at.rows - len(at.windows)
+        # The last window again: a row without tokens may be NaN, and would spoil scales taken over the batch.
+        ids[len(at.windows) :] = ids[len(at.windows) - 1]
+        return ids, np.pad(self._lengths(at.work, at.windows), (0, n_filler), mode="edge")
 
     def _split(self, at: "_Pass", error: Exception) -> list["_Pass"]:
         """What to run instead of a pass that failed; a window that fails alone takes its documents with it."""
-        work, windows, longest = at
+        work, windows, longest, rows = at
+        if rows > len(windows):
+            return [at._replace(rows=len(windows))]
         work.pending -= 1
         if len(windows) == 1:
             code = "too_large" if isinstance(error, MemoryError) else "inference_failed"
@@ -141,14 +146,14 @@ class WindowRunner:
             work.fail(int(windows[0]), TaggingError(code, message))
             return []
         if isinstance(error, MemoryError):
-            self._batch_tokens = max(longest, min(self._batch_tokens, len(windows) * longest) // 2)
+            self._batch_tokens = max(longest, min(self._batch_tokens, rows * longest) // 2)
             return self._pack(work, windows)
         half = len(windows) // 2
         work.pending += 2
-        return [_Pass(work, windows[half:], longest), _Pass(work, windows[:half], longest)]
+        return [_Pass(work, part, longest, len(part)) for part in (windows[half:], windows[:half])]
 
     def _take(self, at: "_Pass", probabilities: FloatArray) -> None:
-        expected = (len(at.windows), at.longest, self._n_tags)
+        expected = (at.rows, at.longest, self._n_tags)
         if probabilities.shape != expected:
             raise ModelError(f"expected probabilities of shape {expected}, found {probabilities.shape}")
         # Once for all, for it takes as long for a window as for a batch.
@@ -159,16 +164,17 @@ class WindowRunner:
             if not finite[row, inner].all():
                 raise ModelError("expected probabilities that are numbers, found NaN or infinity; try --precision fp32")
             at.work.answer(window, probabilities[row, inner])
-        at.work.computed_tokens += len(at.windows) * at.longest
+        at.work.computed_tokens += at.rows * at.longest
         at.work.pending -= 1
 
 
 class _Pass(NamedTuple):
-    """Windows of a work that run together, padded to the longest."""
+    """Windows of a work that run together, padded to the longest, and filled up to a number of rows."""
 
     work: "Work"
     windows: IntArray
     longest: int
+    rows: int
 
 
 class Work:

@@ -21,7 +21,7 @@ def test_pack_windows_puts_every_window_into_one_batch(lengths, budget):
 @given(_LENGTHS, st.integers(1, 200))
 def test_pack_windows_never_breaks_the_budget(lengths, budget):
     for batch in _pack(lengths, budget):
-        assert len(batch.windows) == 1 or batch.longest * len(batch.windows) <= budget
+        assert batch.rows == 1 or batch.longest * batch.rows <= budget
 
 
 @given(_LENGTHS, st.integers(60, 200))
@@ -37,6 +37,14 @@ def test_pack_windows_gives_every_window_room(lengths, budget):
         assert array[batch.windows].max() <= batch.longest <= _MOST
 
 
+@given(_LENGTHS, st.integers(1, 200))
+def test_pack_windows_runs_as_many_rows_of_a_length_each_time_unless_one_batch_holds_all(lengths, budget):
+    batches = _pack(lengths, budget)
+    for batch in batches:
+        alone = len(batches) == 1
+        assert batch.rows == (len(batch.windows) if alone else max(1, budget // batch.longest))
+
+
 def test_pack_windows_gives_a_window_over_the_budget_a_batch_of_its_own():
     batches = pack_windows(np.array([100, 5, 5]), 50, most_tokens=100)
     assert [batch.windows.tolist() for batch in batches] == [[0], [1, 2]]
@@ -45,13 +53,13 @@ def test_pack_windows_gives_a_window_over_the_budget_a_batch_of_its_own():
 def test_pack_windows_meets_few_shapes_however_many_lengths_there_are():
     lengths = np.random.default_rng(0).integers(3, 513, 50_000)
     batches = pack_windows(lengths, 2048, most_tokens=512)
-    assert len({(len(batch.windows), batch.longest) for batch in batches}) < 200
+    assert len({(batch.rows, batch.longest) for batch in batches}) < 60
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
-def test_round_lengths_adds_less_than_a_sixteenth_and_keeps_within_the_model(length, most):
+def test_round_lengths_adds_less_than_an_eighth_and_keeps_within_the_model(length, most):
     (padded,) = round_lengths(np.array([length]), most).tolist()
-    assert length <= padded < length * 17 / 16 + 1
+    assert length <= padded < length * 9 / 8 + 1
     assert padded <= max(length, most)
 
 
