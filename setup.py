@@ -52,6 +52,7 @@ setup(
         "transforms.scoring",
         "transforms.reports",
         "transforms.storage",
+        "transforms.workers",
         "training",
         "training.methods",
         "pipelines",

@@ -364,11 +364,10 @@ def measure_scaling(bench):
     # A small corpus is few slices by default, which cannot be dealt out evenly.
     corpus = bench.corpus()
     fastest = fastest.with_flags(fastest.title, "--slice-size", str(corpus.n_bytes // (_SLICES_PER_CORE * len(cores))))
-    workers = ("--direct_num_workers", n, "--direct_running_mode", "multi_processing")
     contenders = [
         fastest.with_flags("one core", "--threads", "1", cores=(cores[0],)),
         fastest.with_flags(f"{n} cores, {n} threads in one process", "--threads", n),
-        fastest.with_flags(f"{n} cores, {n} workers", *workers),
+        fastest.with_flags(f"{n} cores, {n} workers", "--workers", n),
     ]
     measured = bench.measure([(each, corpus) for each in contenders], "5")
     base = median(measured[0], "tokens_per_s") if measured[0] else float("nan")

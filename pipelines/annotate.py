@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import sys
 import time
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import record_command
-from pipelines.options import option, parse_options, parse_pairs, quiet_beam
-from pipelines.running import run_pipeline
+from pipelines.options import option, parse_options, parse_pairs
 from pipelines.signals import stopping_on_signals
 from pipelines.tuning import DEFAULT_BATCH_TOKENS, recall_budget, tune_budget
 from schemas.errors import ConfigError, FileError, PipelineError, StorageError
 from schemas.labels import TagSet
 
 if TYPE_CHECKING:
+    from pipelines.supervision import Supervision
     from schemas.slices import FileRef, Slice
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from transforms.storage.store import Store
 
 DESCRIPTION = "Annotate a corpus with named entities and write Parquet, a report and a manifest."
-_LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +73,11 @@ class AnnotateOptions:
     batch_tokens: int = option("padded tokens per batch, 0 for what --tune found, else 1,024 (65,536 on CUDA)", 0)
     tune: bool = option("measure which batches are fastest here first, and remember it", default=False)
     dedupe: bool = option("compute windows with the same tokens once", default=True)
+    workers: int = option("processes that share the work on this machine", 1)
+    max_restarts: int = option(
+        "how many of them may die in a row without getting on before the run fails; 0 to work in this very process", 5
+    )
+    timeout_per_document: float = option("seconds after which a document that hangs is given up", 600.0)
     slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
     bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
     max_failed_fraction: float = option("more failed documents than this end with exit status 3", 0.01)
@@ -102,6 +105,7 @@ class _Job:
     root: str
     store: "Store"
     state: "RunState"
+    supervision: "Supervision | None"
 
 
 def run(
@@ -133,12 +137,14 @@ def run(
             planned = time.monotonic()
             job = dataclasses.replace(job, tagger=_set_budget(job, pending))
             started += time.monotonic() - planned  # Measuring a budget is no part of the run.
-            _run_pipeline(job, pending, beam_flags)
+            _annotate(job, beam_flags)
         report = _finish(job, pending, time.monotonic() - started)
     return _conclude(job, report)
 
 
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
+    from pipelines.supervision import Supervision
+    from pipelines.workers import choose_supervision, is_local, share_threads
     from schemas.annotations import SCHEMA_VERSION
     from schemas.manifest import fingerprint
     from schemas.slices import display_uri
@@ -156,6 +162,10 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     from transforms.text.windows import WindowConfig
 
     _check_ranges(options)
+    asked = Supervision(
+        workers=options.workers, max_restarts=options.max_restarts, timeout_s=options.timeout_per_document
+    )
+    supervision = choose_supervision(asked, beam_flags, (*options.input, options.output))
     corpus = CorpusConfig(
         format=options.format,
         text_column=options.text_column,
@@ -178,9 +188,9 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         else options.backend,
         device=options.device,
         precision=options.precision,
-        threads=_threads(options, beam_flags),
+        threads=options.threads or share_threads(supervision.workers if supervision else 1),
     )
-    if _flag_value(beam_flags, "--runner", "FnApiRunner") in _LOCAL_RUNNERS:
+    if is_local(beam_flags):
         check_device(backend)
     elif options.tune:
         raise ConfigError(
@@ -222,7 +232,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
     except (OSError, StorageError) as error:
         raise ConfigError(f"cannot write to --output {display_uri(options.output)!r}: {error}") from error
-    return _Job(options, corpus, tagger, entities, settings, root, store, state)
+    return _Job(options, corpus, tagger, entities, settings, root, store, state, supervision)
 
 
 def _set_budget(job: _Job, pending: Sequence["Slice"]) -> "CheckpointTaggerConfig":
@@ -271,40 +281,36 @@ def _read(flag: str, uri: str) -> str:
         raise ConfigError(f"cannot read {flag} {_show(uri)!r}: {reason or type(error).__name__}") from error
 
 
-def _run_pipeline(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) -> None:
-    quiet_beam()
-    import apache_beam as beam
-
+def _annotate(job: _Job, beam_flags: Sequence[str]) -> None:
+    """Annotates what is not committed: by workers that are watched, or by a runner that watches its own."""
+    from pipelines.annotating import SliceWork
     from pipelines.progress import watch_commits
-    from transforms.annotate import AnnotateDocuments
-    from transforms.commit import CommitSlices
-    from transforms.plan import PlanSlices
-    from transforms.read import ReadSlices
+    from pipelines.supervision import Crew
+    from pipelines.workers import without_local_workers
 
-    metadata = {
-        "settings": json.dumps(job.settings, sort_keys=True),
-        "model": job.tagger.digest,
-        "versions": json.dumps(versions(), sort_keys=True),
-    }
     options = job.options
-
-    def construct(pipeline: Any) -> None:
-        parts, committed = (
-            pipeline
-            | "Plan" >> PlanSlices(tuple(pending))
-            | "Read" >> ReadSlices(job.corpus, job.root, options.bad_files == "fail")
-        )
-        done = (
-            parts
-            | "Annotate" >> AnnotateDocuments(job.tagger, job.entities, job.tagger.digest)
-            | "Commit" >> CommitSlices(job.root, options.output_format, options.layout, metadata)
-        )
-        # Receipts that meet in one place make the death of a worker an error; without a consumer it is a hang.
-        (done, committed) | "Gather slices" >> beam.Flatten() | "Count slices" >> beam.combiners.Count.Globally()
-
+    work = SliceWork(
+        root=job.root,
+        corpus=job.corpus,
+        tagger=job.tagger,
+        entities=job.entities,
+        output_format=options.output_format,
+        layout=options.layout,
+        metadata={
+            "settings": json.dumps(job.settings, sort_keys=True),
+            "model": job.tagger.digest,
+            "versions": json.dumps(versions(), sort_keys=True),
+        },
+        is_strict=options.bad_files == "fail",
+        timeout_s=options.timeout_per_document,
+        beam_flags=tuple(without_local_workers(beam_flags) if job.supervision else beam_flags),
+    )
     try:
         with watch_commits(job.store, job.state.slices, is_shown=options.progress):
-            run_pipeline(construct, beam_flags)
+            if job.supervision:
+                Crew(work, job.store, lambda: _pending(job), job.supervision).run()
+            else:
+                work.run(_pending(job))
     except ConfigError:
         raise
     except PipelineError as error:
@@ -439,23 +445,6 @@ def _label_thresholds(values: Sequence[str]) -> tuple[tuple[str, float], ...]:
         except ValueError:
             raise ConfigError(f"expected a number in --label-threshold {label}=, found {value!r}") from None
     return tuple(sorted(thresholds))
-
-
-def _flag_value(beam_flags: Sequence[str], name: str, default: str) -> str:
-    for at, flag in enumerate(beam_flags):
-        given, _, value = flag.partition("=")
-        if given == name:
-            return value or next(iter(beam_flags[at + 1 :]), default)
-    return default
-
-
-def _threads(options: AnnotateOptions, beam_flags: Sequence[str]) -> int:
-    """Threads of the model per process: local workers share the cores, instead of each taking all of them."""
-    n_workers = _flag_value(beam_flags, "--direct_num_workers", "1")
-    n_cores = os.cpu_count() or 1
-    if options.threads or n_workers == "1" or not n_workers.isdigit():
-        return options.threads
-    return max(1, n_cores // (int(n_workers) or n_cores))
 
 
 def _say(options: AnnotateOptions, text: str) -> None:

@@ -56,7 +56,7 @@ def build_parser(options: type, *, prog: str, description: str, has_beam: bool =
         # They come first, for a flag with many values would take them along.
         parser.usage = " ".join([prog, *positionals, "[options]"])
     if has_beam:
-        parser.epilog = "Beam's own flags are accepted too, such as --runner, --project or --direct_num_workers."
+        parser.epilog = "Beam's own flags are accepted too, such as --runner or --project."
     return parser
 
 

@@ -1,4 +1,8 @@
-"""Parts with documents to parts with annotations: the only stage that holds a model."""
+"""Parts with documents to parts with annotations: the only stage that holds a model.
+
+A slice that was begun twice and not committed may hold a document that kills its worker, so that its documents are
+annotated one by one in a process of their own.
+"""
 
 import dataclasses
 import logging
@@ -10,6 +14,11 @@ from apache_beam.utils.shared import Shared
 from transforms.models.annotator import Annotator, EntityConfig
 from transforms.models.catalog import TaggerConfig
 from transforms.read import SlicePart
+from transforms.workers.heartbeats import at_work
+from transforms.workers.isolation import IsolatedAnnotator
+
+ISOLATED_FROM = 3
+"""The attempt at a slice from which on its documents are isolated."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -22,38 +31,42 @@ class AnnotateDocuments(beam.PTransform):  # type: ignore[misc]
       tagger: what travels to the workers in place of the model.
       entities: which entities are written.
       model: digest of the model.
+      timeout_s: seconds that an isolated document may take.
     """
 
     tagger: TaggerConfig
     entities: EntityConfig
     model: str
+    timeout_s: float = 600.0
 
     def expand(self, parts: beam.PCollection[SlicePart]) -> beam.PCollection[SlicePart]:
         """See the class."""
         return parts | "Annotate documents" >> beam.ParDo(
-            _AnnotateFn(self.tagger, self.entities, self.model)
+            _AnnotateFn(self.tagger, self.entities, self.model, self.timeout_s)
         ).with_output_types(SlicePart)
 
 
 class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
     """Holds the weights once per process and a tokenizer per thread, from the first documents on."""
 
-    def __init__(self, tagger: TaggerConfig, entities: EntityConfig, model: str) -> None:
+    def __init__(self, tagger: TaggerConfig, entities: EntityConfig, model: str, timeout_s: float) -> None:
         self._tagger = tagger
         self._entities = entities
         self._model = model
+        self._timeout_s = timeout_s
         self._shared = Shared()
         self._annotator: Annotator | None = None
+        self._isolated: IsolatedAnnotator | None = None
         self._loads = Metrics.counter("AnnotateDocuments", "model-loads")
         self._documents = Metrics.counter("AnnotateDocuments", "documents")
 
     def process(self, part: SlicePart) -> list[SlicePart]:
         if part.table is None:
+            self._end_isolation()
             return [part]
-        if self._annotator is None:
-            self._weights = self._shared.acquire(self._load, tag=self._model)
-            self._annotator = Annotator(self._tagger.build(self._weights), self._entities, model=self._model)
-        annotated = self._annotator.annotate(part.table, source=part.slice_.file.source)
+        annotator = self._isolate() if part.attempt >= ISOLATED_FROM else self._open()
+        with at_work(part.slice_.slice_id):
+            annotated = annotator.annotate(part.table, source=part.slice_.file.source)
         self._documents.inc(annotated.tally.documents)
         return [
             dataclasses.replace(
@@ -66,6 +79,26 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
 
     def teardown(self) -> None:
         self._annotator = None
+        self._end_isolation()
+
+    def _open(self) -> Annotator:
+        if self._annotator is None:
+            self._weights = self._shared.acquire(self._load, tag=self._model)
+            self._annotator = Annotator(self._tagger.build(self._weights), self._entities, model=self._model)
+        return self._annotator
+
+    def _isolate(self) -> IsolatedAnnotator:
+        if self._isolated is None:
+            _LOGGER.info("annotating one document at a time, for this slice was begun before and not finished")
+            self._isolated = IsolatedAnnotator(
+                self._tagger, self._entities, model=self._model, timeout_s=self._timeout_s
+            )
+        return self._isolated
+
+    def _end_isolation(self) -> None:
+        if self._isolated is not None:
+            self._isolated.close()
+            self._isolated = None
 
     def _load(self) -> object:
         _LOGGER.info("loading model %s", self._model[:16])

@@ -9,7 +9,7 @@ import apache_beam as beam
 from schemas.errors import StorageError
 from schemas.receipts import Tally
 from transforms.read import SlicePart
-from transforms.storage.commits import SliceWriter, claim_slice
+from transforms.storage.commits import SliceWriter
 from transforms.storage.store import open_store
 
 
@@ -97,5 +97,5 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
             output_format=self._output_format,
             layout=self._layout,
             metadata=self._metadata,
-            attempts=claim_slice(self._store, part.slice_.slice_id),
+            attempts=part.attempt,
         )

@@ -16,7 +16,7 @@ from schemas.slices import Slice
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.files import check_unchanged
 from transforms.corpora.formats import read_parts
-from transforms.storage.commits import publish_slice, read_receipt
+from transforms.storage.commits import Member, claim_slice, publish_slice, read_receipt
 from transforms.storage.store import open_store
 
 
@@ -28,6 +28,7 @@ class SlicePart:
       slice_: the slice.
       index: 0, 1, 2, ... within the slice.
       is_last: whether the slice ends here; the last part holds no documents.
+      attempt: how many times the slice was begun, this time included.
       table: documents, or annotations once they are annotated; None in the last part.
       rejects: dead letters so far.
       tally: counts so far.
@@ -36,6 +37,7 @@ class SlicePart:
     slice_: Slice
     index: int
     is_last: bool
+    attempt: int = 1
     table: pa.Table | None = None
     rejects: tuple[dict[str, object], ...] = ()
     tally: Tally = Tally()  # noqa: RUF009 - frozen, so safe to share
@@ -56,24 +58,27 @@ class ReadSlices(beam.PTransform):  # type: ignore[misc]
       corpus: how documents are found in files.
       run: root of the run's store.
       is_strict: a file that cannot be read stops the run, instead of becoming a dead letter.
+      member: who this is among workers that share slices; what another one has begun is left to it.
     """
 
     corpus: CorpusConfig
     run: str
     is_strict: bool
+    member: Member = Member()  # noqa: RUF009 - frozen, so safe to share
 
     @no_annotations  # type: ignore[untyped-decorator]
     def expand(self, slices: beam.PCollection[Slice]) -> ReadOutcome:
         """See the class."""
-        read = beam.ParDo(_ReadSliceFn(self.corpus, self.run, is_strict=self.is_strict))
+        read = beam.ParDo(_ReadSliceFn(self.corpus, self.run, self.member, is_strict=self.is_strict))
         outputs = slices | "Read slices" >> read.with_output_types(SlicePart).with_outputs("committed", main="parts")
         return ReadOutcome(outputs.parts, outputs.committed)
 
 
 class _ReadSliceFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, corpus: CorpusConfig, run: str, *, is_strict: bool) -> None:
+    def __init__(self, corpus: CorpusConfig, run: str, member: Member, *, is_strict: bool) -> None:
         self._corpus = corpus
         self._run = run
+        self._member = member
         self._is_strict = is_strict
 
     def setup(self) -> None:
@@ -85,7 +90,9 @@ class _ReadSliceFn(beam.DoFn):  # type: ignore[misc]
             publish_slice(self._store, receipt)
             yield beam.pvalue.TaggedOutput("committed", slice_.slice_id)
             return
-        yield from read_slice(slice_, self._corpus, is_strict=self._is_strict)
+        if attempt := claim_slice(self._store, slice_.slice_id, self._member):
+            for part in read_slice(slice_, self._corpus, is_strict=self._is_strict):
+                yield dataclasses.replace(part, attempt=attempt)
 
 
 def read_slice(slice_: Slice, corpus: CorpusConfig, *, is_strict: bool) -> Iterator[SlicePart]:

@@ -24,10 +24,11 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def annotate(tiny_checkpoint, tmp_path):
-    """Runs the job with the tiny model and returns its exit status."""
+    """Runs the job with the tiny model, in this very process, and returns its exit status."""
 
     def run(*arguments, source, output="out", model=None):
         words = ["annotate", "--input", str(source), "--output", str(tmp_path / output), "--no-progress"]
+        words += ["--max-restarts", "0"]
         return main([*words, "--model", str(model or tiny_checkpoint), *map(str, arguments)])
 
     return run

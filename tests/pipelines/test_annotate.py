@@ -42,7 +42,7 @@ def test_annotate_writes_what_people_and_machines_look_for(annotate, corpus, tmp
 def test_annotate_again_does_nothing_and_changes_no_byte(annotate, corpus, tmp_path, monkeypatch):
     annotate(source=corpus)
     before = snapshot(tmp_path / "out")
-    monkeypatch.setattr("pipelines.annotate._run_pipeline", None)
+    monkeypatch.setattr("pipelines.annotate._annotate", None)
     assert annotate(source=corpus) == 0
     assert snapshot(tmp_path / "out") == before
 
@@ -154,14 +154,13 @@ def test_annotate_does_not_read_its_own_output(annotate, corpus):
     assert annotate(source=corpus, output="corpus/out") == 0
 
 
-def test_annotate_loads_the_model_once_for_all_threads(annotate, corpus, monkeypatch):
+def test_annotate_loads_the_model_once_for_all_slices(annotate, corpus, monkeypatch):
     from transforms.models import torch_classifier
 
     loads = []
     original = torch_classifier.load_network
     monkeypatch.setattr(torch_classifier, "load_network", lambda *args: loads.append(1) or original(*args))
-    flags = ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
-    assert annotate("--slice-size=300", *flags, source=corpus) == 0
+    assert annotate("--slice-size=300", source=corpus) == 0
     assert loads == [1]
 
 

@@ -1,5 +1,6 @@
 """The same rows on every way to run: threads, processes, Beam's job service with an external pool, other stores."""
 
+import json
 import os
 import socket
 import subprocess
@@ -186,6 +187,7 @@ def s3_bucket(monkeypatch):
     host, port = server.get_host_and_port()
     options = {"key": "test", "secret": "test", "endpoint_url": f"http://{host}:{port}", "skip_instance_cache": True}
     monkeypatch.setitem(fsspec.config.conf, "s3", options)
+    monkeypatch.setenv("FSSPEC_S3", json.dumps(options))  # what worker processes go by
     fs, _ = fsspec.core.url_to_fs("s3://corpora")
     fs.mkdir("corpora")
     try:

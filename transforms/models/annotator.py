@@ -119,16 +119,19 @@ class Annotator:
         check_labels(config, tagger.labels)
         self._thresholds = np.array([config.threshold_of(label) for label in tagger.labels], dtype=np.float32)
 
-    def annotate(self, documents: pa.Table, *, source: str) -> AnnotatedPart:
+    def annotate(
+        self, documents: pa.Table, *, source: str, failures: Mapping[int, RecordError] | None = None
+    ) -> AnnotatedPart:
         """Documents of one file to annotations.
 
         Args:
           documents: see schemas.documents.
           source: the file, for the `source` column.
+          failures: documents that are known to fail, which the model is spared.
         """
         texts = [text or "" for text in documents.column("text").to_pylist()]
         encoded = [text.encode() for text in texts]
-        failures: dict[int, RecordError] = {}
+        failures = dict(failures or {})
         for at, raw in enumerate(encoded):
             if len(raw) > self._config.max_document_bytes:
                 limit = self._config.max_document_bytes

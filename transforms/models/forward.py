@@ -20,6 +20,7 @@ from transforms.text.packing import pack_windows
 from transforms.text.stitching import Stitcher
 from transforms.text.tokens import ColumnTokenizer, TokenColumns
 from transforms.text.windows import Windows
+from transforms.workers.heartbeats import beat
 
 _REMEMBERED_BYTES = 32 << 20
 
@@ -104,6 +105,7 @@ class WindowRunner:
                 todo += self._split(at, error)
             else:
                 self._take(at, probabilities)
+                beat()
             at.work.seconds += time.perf_counter() - started
 
     def _pack(self, work: "Work", windows: IntArray) -> list["_Pass"]:

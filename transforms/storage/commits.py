@@ -8,6 +8,7 @@ Nothing before the record counts, everything after it can be repeated by anyone,
 second drivers all meet at one operation of the store. Names come from slice ids alone, never from data.
 """
 
+import dataclasses
 import hashlib
 import json
 import uuid
@@ -64,12 +65,55 @@ def retire_slice(store: Store, slice_: Slice, output_format: str) -> None:
             store.delete(f"{CLAIMS}/{name}")
 
 
-def claim_slice(store: Store, slice_id: str) -> int:
-    """Notes that work on a slice begins; returns how many times it has begun, this one included."""
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One of the workers that share the slices of a run.
+
+    Attributes:
+      crew: what they have in common; workers without a crew take no notice of each other.
+      name: this one.
+      dead: names of those that have died, whose slices are free again.
+    """
+
+    crew: str = ""
+    name: str = ""
+    dead: frozenset[str] = frozenset()
+
+    def leaves_to(self, claim: Mapping[str, str]) -> bool:
+        """Whether whoever made a claim is a living member of the same crew."""
+        name = claim["name"]
+        return bool(self.crew) and claim["crew"] == self.crew and name != self.name and name not in self.dead
+
+
+def claim_slice(store: Store, slice_id: str, member: Member) -> int:
+    """Notes that work on a slice begins.
+
+    Returns:
+      How many times it has begun, this one included; 0 where another member of the crew is at it.
+    """
     attempt = 1
-    while not store.put_if_absent(f"{CLAIMS}/{slice_id}.{attempt}", uuid.uuid4().hex.encode()):
+    mine = json.dumps({"crew": member.crew, "name": member.name, "token": uuid.uuid4().hex}).encode()
+    while True:
+        name = f"{CLAIMS}/{slice_id}.{attempt}"
+        claim = _read_claim(store, name)
+        if claim is None and store.put_if_absent(name, mine):
+            return attempt
+        if claim is None:
+            continue
+        if member.leaves_to(claim):
+            return 0
         attempt += 1
-    return attempt
+
+
+def _read_claim(store: Store, name: str) -> dict[str, str] | None:
+    try:
+        content = store.read(name)
+    except FileNotFoundError:
+        return None
+    try:
+        return {"crew": "", "name": "", **json.loads(content)}
+    except (ValueError, TypeError):
+        return {"crew": "", "name": ""}
 
 
 class SliceWriter:

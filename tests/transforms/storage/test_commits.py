@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import ConfigError, StorageError
 from schemas.receipts import Tally
 from transforms.storage import commits
-from transforms.storage.commits import SliceWriter, claim_slice, flatten_entities, publish_slice, read_receipt
+from transforms.storage.commits import Member, SliceWriter, claim_slice, flatten_entities, publish_slice, read_receipt
 from transforms.storage.runs import complete_run
 
 
@@ -266,12 +266,28 @@ def test_slice_writer_refuses_unknown_forms(memory_store, make_slice, options):
 
 
 def test_claim_slice_counts_how_often_it_began(store, make_slice):
-    assert [claim_slice(store, make_slice().slice_id) for _ in range(3)] == [1, 2, 3]
+    assert [claim_slice(store, make_slice().slice_id, Member()) for _ in range(3)] == [1, 2, 3]
 
 
 def test_claim_slice_counts_each_slice_by_itself(memory_store, make_slice):
-    claim_slice(memory_store, make_slice().slice_id)
-    assert claim_slice(memory_store, make_slice(number=1).slice_id) == 1
+    claim_slice(memory_store, make_slice().slice_id, Member())
+    assert claim_slice(memory_store, make_slice(number=1).slice_id, Member()) == 1
+
+
+def test_claim_slice_leaves_to_a_living_member_of_the_crew_what_that_one_has_begun(store, make_slice):
+    slice_id = make_slice().slice_id
+    assert claim_slice(store, slice_id, Member("crew", "first")) == 1
+    assert claim_slice(store, slice_id, Member("crew", "second")) == 0
+    assert claim_slice(store, slice_id, Member("crew", "first")) == 2, "its own"
+    assert claim_slice(store, slice_id, Member("crew", "third", dead=frozenset({"first"}))) == 3
+    assert claim_slice(store, slice_id, Member("crew", "second", dead=frozenset({"first"}))) == 0
+    assert claim_slice(store, slice_id, Member("another crew", "fourth")) == 4
+
+
+def test_claim_slice_takes_a_claim_that_it_cannot_read_for_a_stranger_s(store, make_slice):
+    slice_id = make_slice().slice_id
+    store.put(f"_claims/{slice_id}.1", b"\xff not JSON")
+    assert claim_slice(store, slice_id, Member("crew", "first")) == 2
 
 
 def test_read_receipt_of_no_commit_is_none(store):

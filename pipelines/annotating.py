@@ -1,0 +1,80 @@
+"""Slices to committed annotations: the Beam pipeline of `spanmill annotate`, in this process or another."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.options import quiet_beam
+from pipelines.running import run_pipeline
+
+if TYPE_CHECKING:
+    from schemas.slices import Slice
+    from transforms.corpora.documents import CorpusConfig
+    from transforms.models.annotator import EntityConfig
+    from transforms.models.catalog import CheckpointTaggerConfig
+    from transforms.storage.commits import Member
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SliceWork:
+    """What is done to each slice of a run; it travels to workers in place of models and open files.
+
+    Attributes:
+      root: root of the run's store.
+      corpus: how documents are found in files.
+      tagger: what annotates them.
+      entities: which entities are written.
+      output_format: parquet or jsonl.
+      layout: document or flat.
+      metadata: strings for the footer of files.
+      is_strict: a file that cannot be read stops the run, instead of becoming a dead letter.
+      timeout_s: seconds that a document may take.
+      beam_flags: Beam's own flags.
+    """
+
+    root: str
+    corpus: "CorpusConfig"
+    tagger: "CheckpointTaggerConfig"
+    entities: "EntityConfig"
+    output_format: str
+    layout: str
+    metadata: Mapping[str, str]
+    is_strict: bool
+    timeout_s: float
+    beam_flags: tuple[str, ...]
+
+    def run(self, slices: Sequence["Slice"], member: "Member | None" = None) -> None:
+        """Annotates slices and commits them.
+
+        Args:
+          slices: what to do, in this order.
+          member: who this is among workers that share them.
+
+        Raises:
+          ConfigError: something that a person must change.
+          PipelineError: the pipeline failed; what is committed stays.
+        """
+        quiet_beam()
+        import apache_beam as beam
+
+        from transforms.annotate import AnnotateDocuments
+        from transforms.commit import CommitSlices
+        from transforms.plan import PlanSlices
+        from transforms.read import ReadSlices
+        from transforms.storage.commits import Member
+
+        def construct(pipeline: Any) -> None:
+            parts, committed = (
+                pipeline
+                | "Plan" >> PlanSlices(tuple(slices))
+                | "Read" >> ReadSlices(self.corpus, self.root, self.is_strict, member or Member())
+            )
+            done = (
+                parts
+                | "Annotate" >> AnnotateDocuments(self.tagger, self.entities, self.tagger.digest, self.timeout_s)
+                | "Commit" >> CommitSlices(self.root, self.output_format, self.layout, self.metadata)
+            )
+            # Receipts that meet in one place make the death of a worker an error; without a consumer it is a hang.
+            (done, committed) | "Gather slices" >> beam.Flatten() | "Count slices" >> beam.combiners.Count.Globally()
+
+        run_pipeline(construct, self.beam_flags)
