@@ -6,12 +6,16 @@ annotated one by one in a process of their own.
 
 import dataclasses
 import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.shared import Shared
 
-from transforms.models.annotator import Annotator, EntityConfig
+from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
 from transforms.models.catalog import TaggerConfig
 from transforms.read import SlicePart
 from transforms.workers.heartbeats import at_work
@@ -60,22 +64,46 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
         self._loads = Metrics.counter("AnnotateDocuments", "model-loads")
         self._documents = Metrics.counter("AnnotateDocuments", "documents")
 
-    def process(self, part: SlicePart) -> list[SlicePart]:
-        if part.table is None:
-            self._end_isolation()
-            return [part]
-        annotator = self._isolate() if part.attempt >= ISOLATED_FROM else self._open()
-        with at_work(part.slice_.slice_id):
-            annotated = annotator.annotate(part.table, source=part.slice_.file.source)
-        self._documents.inc(annotated.tally.documents)
-        return [
-            dataclasses.replace(
+    def start_bundle(self) -> None:
+        self._under_way: deque[tuple[SlicePart, Callable[[], AnnotatedPart] | None]] = deque()
+
+    def process(self, part: SlicePart) -> Iterator[SlicePart]:
+        self._under_way.append((part, self._begin(part)))
+        # One stays behind, so that the model has work while the last is committed and the next is read.
+        yield from self._finish(1)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for part in self._finish(0):
+            yield GlobalWindows.windowed_value(part)
+
+    def _begin(self, part: SlicePart) -> Callable[[], AnnotatedPart] | None:
+        """Starts on a part, if it has documents."""
+        table, source = part.table, part.slice_.file.source
+        if table is None:
+            return None
+        if part.attempt >= ISOLATED_FROM:
+            return lambda: self._isolate().annotate(table, source=source)
+        return self._open().begin(table, source=source)
+
+    def _finish(self, n_left: int) -> Iterator[SlicePart]:
+        """Parts in order, until no more than some with documents are under way."""
+        n_begun = sum(annotated is not None for _, annotated in self._under_way)
+        while self._under_way and (n_begun > n_left or self._under_way[0][1] is None):
+            part, wait = self._under_way.popleft()
+            if wait is None:
+                self._end_isolation()
+                yield part
+                continue
+            n_begun -= 1
+            with at_work(part.slice_.slice_id):
+                annotated = wait()
+            self._documents.inc(annotated.tally.documents)
+            yield dataclasses.replace(
                 part,
                 table=annotated.annotations,
                 rejects=part.rejects + annotated.rejects,
                 tally=part.tally + annotated.tally,
             )
-        ]
 
     def teardown(self) -> None:
         self._annotator = None

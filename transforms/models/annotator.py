@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,16 @@ class Annotator:
           source: the file, for the `source` column.
           failures: documents that are known to fail, which the model is spared.
         """
+        return self.begin(documents, source=source, failures=failures)()
+
+    def begin(
+        self, documents: pa.Table, *, source: str, failures: Mapping[int, RecordError] | None = None
+    ) -> Callable[[], AnnotatedPart]:
+        """Starts on documents; arguments as in `annotate`.
+
+        Returns:
+          A function that waits for their annotations, to be called once, in the order in which documents were begun.
+        """
         texts = [text or "" for text in documents.column("text").to_pylist()]
         encoded = [text.encode() for text in texts]
         failures = dict(failures or {})
@@ -136,7 +146,19 @@ class Annotator:
             if len(raw) > self._config.max_document_bytes:
                 limit = self._config.max_document_bytes
                 failures[at] = RecordError("too_large", f"expected {limit} bytes of text at most, found {len(raw)}")
-        tagging = self._tagger.tag(["" if at in failures else text for at, text in enumerate(texts)])
+        tagging = self._tagger.begin(["" if at in failures else text for at, text in enumerate(texts)])
+        return lambda: self._finish(documents, source, (texts, encoded), failures, tagging())
+
+    def _finish(
+        self,
+        documents: pa.Table,
+        source: str,
+        read: tuple[list[str], list[bytes]],
+        failures: Mapping[int, RecordError],
+        tagging: Tagging,
+    ) -> AnnotatedPart:
+        """Entities to annotations, dead letters and counts; `read` is the texts and their UTF-8."""
+        texts, encoded = read
         failures = {**tagging.failures, **failures}
         started = time.perf_counter()
         if self._config.calibrator:

@@ -8,7 +8,7 @@ documents that hold it are lost.
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -69,44 +69,78 @@ class WindowRunner:
         self._batch_tokens = batch_tokens
         self._most_tokens = most_tokens
         self._dedupe = dedupe
+        self._sources: deque[tuple[Iterator[Work], Answers]] = deque()
+        self._begun: deque[Work] = deque()
+        self._todo: list[_Pass] = []
+        self._flying: deque[tuple[_Pass, Callable[[], FloatArray]]] = deque()
 
-    def run(self, works: Iterable["Work"], answers: Answers) -> Iterator["Work"]:
-        """Works in, the same works out in order, each when all of its windows have their probabilities.
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self._sources or self._todo or self._flying or self._begun)
 
-        Passes of the next work begin while those of the one before are under way.
+    def enqueue(self, works: Iterator["Work"], answers: Answers) -> None:
+        """Adds works to those that are under way.
 
         Args:
           works: groups of documents, drawn one by one as the model is ready for them.
           answers: what is known already; what is found is added.
         """
-        coming = iter(works)
-        todo: list[_Pass] = []
-        flying: deque[tuple[_Pass, Callable[[], FloatArray]]] = deque()
-        begun: deque[Work] = deque()
-        while True:
-            while not todo and (work := next(coming, None)) is not None:
-                begun.append(work)
-                work.begin(answers, dedupe=self._dedupe)
-                todo = self._pack(work, np.array(list(work.twins), dtype=np.int64))
-            while begun and not begun[0].pending:
-                yield begun.popleft()
-            if not todo and not flying:
-                return
-            started = time.perf_counter()
-            try:
-                while todo and len(flying) < self._classifier.in_flight:
-                    at = todo.pop()
-                    flying.append((at, self._classifier.submit(*self._pad(at))))
-                at, fetch = flying.popleft()
-                probabilities = fetch()
-            except ModelError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a model raises, its neighbours go on
-                todo += self._split(at, error)
-            else:
-                self._take(at, probabilities)
-                beat()
-            at.work.seconds += time.perf_counter() - started
+        self._sources.append((works, answers))
+
+    def clear(self) -> None:
+        """Forgets everything that is under way."""
+        for queue in (self._sources, self._todo, self._flying, self._begun):
+            queue.clear()
+
+    def advance(self) -> list["Work"]:
+        """Goes on by one pass, beginning those of the next work before the last of the one before have ended.
+
+        Returns:
+          The works, in order, that have all of their probabilities by now and had not before.
+
+        Raises:
+          ModelError: the model answers nonsense.
+        """
+        while not self._todo and (drawn := self._draw()):
+            work, answers = drawn
+            self._begun.append(work)
+            work.begin(answers, dedupe=self._dedupe)
+            self._todo = self._pack(work, np.array(list(work.twins), dtype=np.int64))
+        if self._todo or self._flying:
+            self._pass()
+        done = []
+        while self._begun and not self._begun[0].pending:
+            done.append(self._begun.popleft())
+        return done
+
+    def _draw(self) -> tuple["Work", Answers] | None:
+        """The next work, if there is one."""
+        while self._sources:
+            works, answers = self._sources[0]
+            work = next(works, None)
+            if work is not None:
+                return work, answers
+            self._sources.popleft()
+        return None
+
+    def _pass(self) -> None:
+        """Submits as many passes as may be in flight, and takes what comes of the first."""
+        started = time.perf_counter()
+        try:
+            while self._todo and len(self._flying) < self._classifier.in_flight:
+                at = self._todo.pop()
+                self._flying.append((at, self._classifier.submit(*self._pad(at))))
+            at, fetch = self._flying.popleft()
+            probabilities = fetch()
+        except ModelError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a model raises, its neighbours go on
+            self._todo += self._split(at, error)
+        else:
+            self._take(at, probabilities)
+            beat()
+        at.work.seconds += time.perf_counter() - started
 
     def _pack(self, work: "Work", windows: IntArray) -> list["_Pass"]:
         """Windows of a work to passes, the first to run last."""

@@ -57,6 +57,13 @@ class Tagger(Protocol):
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out; a text that fails is in `failures` and costs its neighbours nothing."""
 
+    def begin(self, texts: Sequence[str]) -> Callable[[], Tagging]:
+        """Starts on texts, so that the model is busy with them while others are waited for.
+
+        Returns:
+          A function that waits for their entities, to be called once, in the order in which texts were begun.
+        """
+
 
 class TokenClassifier(Protocol):
     """Gives tag probabilities to tokens; shared by the threads of a process."""

@@ -7,16 +7,17 @@ entities <── character offsets <── spans of words <── one decode per
 """
 
 import dataclasses
+import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ConfigError, RecordError, TaggingError, TokenizationError
+from schemas.errors import ConfigError, ModelError, RecordError, TaggingError, TokenizationError
 from transforms.models.forward import Answers, WindowRunner, Work
 from transforms.models.tagger import FloatArray, IntArray, Tagging, TokenClassifier
 from transforms.tags.decode import DECODERS, REPAIRS, Decoder
@@ -25,7 +26,6 @@ from transforms.text.windows import WindowConfig, Windows, cut_windows
 
 AGGREGATIONS = ("first", "average", "max", "simple")
 _LOOK_AHEAD_CHARACTERS = 1 << 19
-_FIRST_CHARACTERS = 1 << 15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,7 @@ class WindowTagger:
         # A thread each for good: a new one per call would leave the memory of each behind.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._behind = ThreadPoolExecutor(1, thread_name_prefix="finish")
+        self._drawn: deque[tuple[_Batch, _Group]] = deque()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -91,26 +92,42 @@ class WindowTagger:
 
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out."""
-        groups: deque[_Group] = deque()
-        finishing: deque[Future[Tagging]] = deque()
-        taggings = []
-        for _ in self._runner.run(self._prepared_works(texts, groups), Answers()):
-            finishing.append(self._behind.submit(self._finish, groups.popleft()))
-            if len(finishing) == 2:
-                taggings.append(finishing.popleft().result())
-        return _join_taggings([*taggings, *(future.result() for future in finishing)])
+        return self.begin(texts)()
 
-    def _prepared_works(self, texts: Sequence[str], groups: "deque[_Group]") -> Iterator[Work]:
-        """Work of groups of texts within the look-ahead, each prepared while the one before it is in the model."""
-        waiting: deque[Future[_Group]] = deque()
-        for base, group in _groups(texts):
-            waiting.append(self._ahead.submit(self._prepare, base, group))
-            if len(waiting) == 2:
-                groups.append(waiting.popleft().result())
-                yield groups[-1].work
+    def begin(self, texts: Sequence[str]) -> Callable[[], Tagging]:
+        """Starts on texts; see `Tagger.begin`."""
+        batch = _Batch()
+        groups = _groups(texts)
+        waiting = deque(self._ahead.submit(self._prepare, *group) for group in itertools.islice(groups, 1))
+        self._runner.enqueue(self._draw(batch, waiting, groups), Answers())
+        return lambda: self._wait_for(batch)
+
+    def _draw(
+        self, batch: "_Batch", waiting: "deque[Future[_Group]]", groups: Iterator[tuple[int, Sequence[str]]]
+    ) -> Iterator[Work]:
+        """Work of groups of texts, each prepared while the one before it is in the model."""
         while waiting:
-            groups.append(waiting.popleft().result())
-            yield groups[-1].work
+            group = waiting.popleft().result()
+            waiting.extend(self._ahead.submit(self._prepare, *after) for after in itertools.islice(groups, 1))
+            batch.n_open += 1
+            self._drawn.append((batch, group))
+            yield group.work
+        batch.is_drawn = True
+
+    def _wait_for(self, batch: "_Batch") -> Tagging:
+        """Runs the model until it has answered for all texts of a batch, and finishes each group behind it."""
+        try:
+            while not batch.is_done:
+                if self._runner.is_idle:
+                    raise ModelError("the texts were given up when the model failed on others")  # noqa: TRY301
+                for _ in self._runner.advance():
+                    owner, group = self._drawn.popleft()
+                    owner.take(self._behind.submit(self._finish, group))
+        except BaseException:
+            self._runner.clear()
+            self._drawn.clear()
+            raise
+        return _join_taggings(batch.taggings())
 
     def _prepare(self, base: int, texts: Sequence[str]) -> "_Group":
         """Texts to tokens and windows; a text that is not covered has failed."""
@@ -202,6 +219,37 @@ class WindowTagger:
         return probabilities[first_peak]
 
 
+class _Batch:
+    """Texts that were given together, on their way.
+
+    Attributes:
+      is_drawn: whether all of their groups are in the model or behind it.
+      n_open: how many of them are in it.
+    """
+
+    def __init__(self) -> None:
+        self.is_drawn = False
+        self.n_open = 0
+        self._finishing: deque[Future[Tagging]] = deque()
+        self._taggings: list[Tagging] = []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the model has answered for all of them."""
+        return self.is_drawn and not self.n_open
+
+    def take(self, finishing: "Future[Tagging]") -> None:
+        """Takes the next group, whose entities are coming; two at a time, lest they pile up."""
+        self.n_open -= 1
+        self._finishing.append(finishing)
+        if len(self._finishing) == 2:
+            self._taggings.append(self._finishing.popleft().result())
+
+    def taggings(self) -> list[Tagging]:
+        """Entities of all groups, in order."""
+        return [*self._taggings, *(finishing.result() for finishing in self._finishing)]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Group:
     """Texts within the look-ahead, ready for the model; `base` is the place of the first among all.
@@ -219,13 +267,13 @@ class _Group:
 
 
 def _groups(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Texts cut at the look-ahead, with the place of the first; the model waits for the first group, which is small."""
-    base, size, most = 0, 0, _FIRST_CHARACTERS
+    """Texts cut at the look-ahead, with the place of the first."""
+    base, size = 0, 0
     for position, text in enumerate(texts):
         size += len(text)
-        if size >= most:
+        if size >= _LOOK_AHEAD_CHARACTERS:
             yield base, texts[base : position + 1]
-            base, size, most = position + 1, 0, _LOOK_AHEAD_CHARACTERS
+            base, size = position + 1, 0
     if base < len(texts):
         yield base, texts[base:]
 

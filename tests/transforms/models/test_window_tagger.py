@@ -107,6 +107,32 @@ def test_tag_stops_on_an_answer_that_makes_no_sense(build_tagger, answer, messag
         tagger.tag([SENTENCE] * 3)
 
 
+def test_begin_gives_what_tag_gives_while_other_texts_are_under_way(build_tagger):
+    batches = [[SENTENCE, "nobody"], [], ["Berlin"] * 30, ["word " * 40 + SENTENCE]]
+    expected = [_tag(build_tagger()[0], texts)[0] for texts in batches]
+    tagger, _ = build_tagger()
+    waiting = [(tagger.begin(texts), texts) for texts in batches]
+    assert [_entities(wait(), texts, tagger.labels) for wait, texts in waiting] == expected
+
+
+def test_begin_fills_the_model_with_the_next_texts_before_the_last_are_answered(build_tagger):
+    tagger, classifier = build_tagger()
+    wait, _ = tagger.begin([SENTENCE]), tagger.begin(["Berlin"])
+    wait()
+    assert len(classifier.batches) == 2
+
+
+def test_a_failure_of_the_model_gives_up_what_is_under_way_and_leaves_the_tagger_usable(build_tagger):
+    tagger, classifier = build_tagger(answer=lambda p: p[:-1])
+    first, second = tagger.begin([SENTENCE]), tagger.begin([SENTENCE])
+    with pytest.raises(ModelError, match="shape"):
+        first()
+    with pytest.raises(ModelError, match="given up"):
+        second()
+    classifier._answer = None
+    assert len(_tag(tagger, [SENTENCE])[0]) == 2
+
+
 @pytest.mark.parametrize(
     ("aggregation", "expected"),
     [("first", [0.7, 0.3]), ("average", [0.4, 0.6]), ("max", [0.1, 0.9]), ("simple", None)],

@@ -37,6 +37,9 @@ class DangerousTagger:
     def __init__(self, pause_s):
         self._pause_s = pause_s
 
+    def begin(self, texts):
+        return lambda: self.tag(texts)
+
     def tag(self, texts):
         for text in texts:
             time.sleep(self._pause_s)
