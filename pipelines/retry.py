@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -42,32 +43,38 @@ def run(options: RetryOptions) -> int:
     opened = open_run(options.run, flag="RUN")
     dead, letters = _find_dead(opened, frozenset(options.error))
     if not dead:
-        print("nothing to do: the run has no such dead letters")
+        others = f"; it has {dict(sorted(letters.items()))}" if letters else ""
+        print(f"nothing to do: the run has no dead letters{_by(options.error)}{others}")
         return 0
+    n_letters = sum(count for error, count in letters.items() if not options.error or error in options.error)
     files = {slice_.file for slice_ in dead}
     mended = {file.uri for file in files if _has_changed(file)}
     ids = {slice_.slice_id for slice_ in dead}
     again = [slice_ for slice_ in opened.slices if slice_.slice_id in ids or slice_.file.uri in mended]
     print(
-        f"retrying {letters:,} dead letters in {len(again):,} slices of {len(files):,} files, {len(mended):,} of them "
-        "changed since",
+        f"retrying {n_letters:,} dead letters in {len(again):,} slices of {len(files):,} files, "
+        f"{len(mended):,} of them changed since",
         file=sys.stderr,
     )
     return redo(opened, again, replaced=mended)
 
 
-def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], int]:
-    """Slices with dead letters of the wanted errors, or of an earlier retry that was cut off; and how many letters."""
+def _by(errors: Sequence[str]) -> str:
+    return f" by {', '.join(errors)}" if errors else ""
+
+
+def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], Counter[str]]:
+    """Slices with dead letters of the wanted errors, or of an earlier retry that was cut off; all letters by error."""
     from transforms.storage.commits import read_receipt
 
-    dead, letters = [], 0
+    dead: list[Slice] = []
+    letters: Counter[str] = Counter()
     for slice_ in opened.slices:
         receipt = read_receipt(opened.store, slice_.slice_id)
         counts = receipt.tally.dead if receipt else {}
-        wanted = sum(count for error, count in counts.items() if not errors or error in errors)
-        if wanted or (receipt is None and _has_changed(slice_.file)):
+        letters.update(counts)
+        if any(not errors or error in errors for error in counts) or (receipt is None and _has_changed(slice_.file)):
             dead.append(slice_)
-            letters += wanted
     return dead, letters
 
 

@@ -64,7 +64,7 @@ def tune_budget(
         (trial,) = measure_budgets(classifier, lengths, [best], most_tokens=most)
         # Overlap and special tokens cost time and are nobody's text.
         speed = trial.tokens_per_s * len(columns.ids) / int(lengths.sum())
-        _say(f"  --window-tokens {most:<5} {speed:>9,.0f} tokens/s" + (" (as asked)" if most == own else ""))
+        _say(f"  --window-tokens {most:<5} {speed:>9,.0f} tokens/s" + (" (this run's)" if most == own else ""))
     _say("a shorter window is another run: it sees less around each word, so it is never chosen for you")
     return dataclasses.replace(tagger, batch_tokens=best)
 

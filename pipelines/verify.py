@@ -52,6 +52,7 @@ class _Outcome:
       damaged: slices with findings.
       findings: all that is not as it was committed.
       skipped: input files that could not be compared, and why.
+      is_manifest_damaged: whether the manifest is not that of what was committed.
     """
 
     slices: int = 0
@@ -61,6 +62,12 @@ class _Outcome:
     damaged: list["Slice"] = dataclasses.field(default_factory=list)
     findings: list["Finding"] = dataclasses.field(default_factory=list)
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    is_manifest_damaged: bool = False
+
+    @property
+    def is_repairable(self) -> bool:
+        """Whether annotating mends something."""
+        return bool(self.damaged or self.pending or self.is_manifest_damaged)
 
 
 def run(options: VerifyOptions) -> int:
@@ -72,7 +79,7 @@ def run(options: VerifyOptions) -> int:
     opened = open_run(options.run, flag="RUN")
     outcome = _verify(opened, options)
     _tell(outcome)
-    if not (options.repair and (outcome.damaged or outcome.pending)):
+    if not (options.repair and outcome.is_repairable):
         return 1 if outcome.findings or outcome.pending else 0
     print(f"doing {len(outcome.damaged) + len(outcome.pending):,} slices again", file=sys.stderr)
     redo(opened, outcome.damaged)
@@ -82,7 +89,7 @@ def run(options: VerifyOptions) -> int:
 
 
 def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
-    from transforms.storage.verification import check_files, find_receipt, find_strangers
+    from transforms.storage.verification import check_files, check_manifest, find_receipt, find_strangers
 
     outcome = _Outcome()
     receipts = []
@@ -103,6 +110,9 @@ def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
                 outcome.findings += findings
             elif receipt:
                 outcome.documents += receipt.tally.documents
+        if not outcome.damaged and (findings := check_manifest(opened.store, receipts)):
+            outcome.is_manifest_damaged = True
+            outcome.findings += findings
         known = {slice_.name for slice_ in (*outcome.damaged, *outcome.pending)}
         strangers = find_strangers(opened.store, receipts)
         outcome.findings += [each for each in strangers if each.name.split("/")[1].partition(".")[0] not in known]
@@ -164,5 +174,6 @@ def _tell(outcome: _Outcome) -> None:
     if outcome.findings:
         print(f"damaged: {len(outcome.damaged):,} of {outcome.slices:,} slices")
     else:
-        compared = f", {outcome.entities:,} entities as in the input" if outcome.entities else ""
-        print(f"verified: {outcome.slices:,} slices, {outcome.documents:,} documents{compared}")
+        print(f"verified: {outcome.slices:,} slices, {outcome.documents:,} documents")
+        if outcome.entities:
+            print(f"compared with the input: {outcome.entities:,} entities")

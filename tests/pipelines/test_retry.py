@@ -102,7 +102,7 @@ def test_retry_leaves_what_is_not_annotated_yet_to_the_job(annotate, corpus, ret
 
 def test_retry_chooses_by_error(broken, retry, capsys):
     assert retry("--error", "crash") == 0
-    assert "nothing to do" in capsys.readouterr().out
+    assert "no dead letters by crash; it has {'file_unreadable': 1}" in capsys.readouterr().out
 
 
 def test_retry_of_a_clean_run_has_nothing_to_do(annotate, corpus, retry, tmp_path, capsys):

@@ -38,7 +38,7 @@ def test_verify_finds_a_run_as_it_was_committed(finished, verify, capsys):
     out = capsys.readouterr().out
     assert out.startswith("verified: ")
     assert "120 documents" in out
-    assert "entities as in the input" in out
+    assert "compared with the input: 135 entities" in out
     assert snapshot(finished) == before
 
 
@@ -48,6 +48,20 @@ def test_verify_reads_every_layout_format_and_unit(annotate, corpus, verify, arg
     capsys.readouterr()
     assert verify() == 0
     assert "120 documents" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"not JSON", None], ids=["empty", "not JSON", "another file"])
+def test_verify_holds_the_manifest_against_the_commit_records_and_repairs_it(finished, verify, damage, capsys):
+    manifest = finished / "_MANIFEST.json"
+    before = json.loads(manifest.read_text())
+    changed = {**before, "files": [{**file, "rows": 7} for file in before["files"]]}
+    manifest.write_bytes(damage or json.dumps(changed).encode())
+    data = snapshot(finished / "data")
+    assert verify() == 1
+    assert "_MANIFEST.json: expected" in capsys.readouterr().out
+    assert verify("--repair") == 0
+    assert json.loads(manifest.read_text())["files"] == before["files"]
+    assert snapshot(finished / "data") == data
 
 
 def test_verify_names_every_damaged_file_and_nothing_else(finished, verify, capsys):
@@ -105,7 +119,8 @@ def test_verify_compares_offsets_with_the_input(finished, verify, tmp_path, caps
     capsys.readouterr()
     assert verify() == 1
     assert f"data/{path.name}: row {row['row']}: expected the text at" in capsys.readouterr().out
-    assert verify("--no-inputs") == 0
+    assert verify("--no-inputs") == 1
+    assert "_MANIFEST.json: expected the files that were committed" in capsys.readouterr().out
 
 
 def _rows(path):

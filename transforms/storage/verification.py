@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from schemas.receipts import Receipt
 from schemas.slices import Slice
 from transforms.storage.commits import COMMITS, DATA, DEAD, read_receipt
+from transforms.storage.runs import MANIFEST, SUCCESS
 from transforms.storage.store import Store
 
 _CHUNK_BYTES = 1 << 20
@@ -65,6 +66,22 @@ def find_strangers(store: Store, receipts: Sequence[Receipt]) -> list[Finding]:
     known = {file["final"] for receipt in receipts for file in receipt.files}
     names = (f"{folder}/{name}" for folder in (DATA, DEAD) for name in store.list(folder))
     return [Finding(name, "no commit record names it; move it away") for name in names if name not in known]
+
+
+def check_manifest(store: Store, receipts: Sequence[Receipt]) -> list[Finding]:
+    """What the manifest of a finished run says otherwise than the commit records do."""
+    if store.size(SUCCESS) is None:
+        return []
+    keys = ("sha256", "size_bytes", "rows")
+    committed = {file["final"]: [file[key] for key in keys] for receipt in receipts for file in receipt.files}
+    try:
+        manifest = json.loads(store.read(MANIFEST))
+        told = {file["name"]: [file[key] for key in keys] for file in manifest["files"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [Finding(MANIFEST, f"expected the manifest of a finished run, found {type(error).__name__}")]
+    if different := sorted(name for name in told.keys() | committed if told.get(name) != committed.get(name)):
+        return [Finding(MANIFEST, f"expected the files that were committed, found {different[0]!r} otherwise")]
+    return []
 
 
 def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str) -> Iterator[str]:
