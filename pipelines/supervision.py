@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from pipelines.annotating import SliceWork
-from schemas.errors import PipelineError
+from schemas.errors import DeviceError, PipelineError
 from transforms.storage.commits import Member, claim_slice
 from transforms.workers.heartbeats import connect
 from transforms.workers.subprocesses import Child, describe_status
@@ -105,9 +105,11 @@ class Crew:
     def _settle(self, worker: "_Worker") -> None:
         """What follows from the end of a worker."""
         status = worker.child.wait()
-        if worker.error is not None:
+        if isinstance(worker.error, DeviceError):
+            self._replace(worker, f"lost its device ({worker.error})")
+        elif worker.error is not None:
             raise worker.error
-        if status:
+        elif status:
             self._replace(worker, f"died ({describe_status(status)})")
 
     def _isolate_next(self, worker: "_Worker") -> None:

@@ -6,6 +6,7 @@ PipelineError
   RecordError            one document or file is bad                    -> dead letter
     ParseError  TokenizationError  TaggingError  FileError
   ModelError             the model answered nonsense; the run stops
+    DeviceError          its device is broken for this process; another worker goes on
   StorageError           the store lost, refused or contradicted a write
   ManifestError          the run directory and the plan disagree; cannot resume
 """
@@ -58,6 +59,10 @@ class FileError(RecordError):
 
 class ModelError(PipelineError):
     """A model whose answer has the wrong shape or is not a number."""
+
+
+class DeviceError(ModelError):
+    """A device that answers nothing any more in this process, whatever it is asked."""
 
 
 class StorageError(PipelineError):

@@ -106,6 +106,13 @@ def test_a_document_that_kills_its_worker_is_a_dead_letter_after_three_tries(cre
     assert capsys.readouterr().err.count("died (SIGKILL); another takes its place") == 2
 
 
+def test_a_worker_that_loses_its_device_is_replaced_and_the_document_that_did_it_a_dead_letter(crew, capsys):
+    crew, store, slices = crew(_lines(at=13, text="Device"))
+    crew.run()
+    assert _rows(store, slices) == [(row, "crash" if row == 13 else None) for row in range(_N_LINES)]
+    assert capsys.readouterr().err.count("lost its device (the device failed") == 2
+
+
 def test_a_document_that_hangs_is_a_dead_letter_and_its_worker_is_replaced_once(crew, capsys):
     crew, store, slices = crew(_lines(at=29, text="Hang"), timeout_s=3.0, workers=2)
     crew.run()

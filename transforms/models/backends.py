@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, DeviceError
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),
@@ -58,12 +58,15 @@ class BackendConfig:
 
 @contextlib.contextmanager
 def memory_errors_told() -> Iterator[None]:
-    """What ONNX Runtime and OpenVINO say when memory runs out, as a MemoryError, so that a smaller batch is tried."""
+    """What ONNX Runtime and OpenVINO say when memory runs out (try a smaller batch) or a device is broken (stop)."""
     try:
         yield
     except Exception as error:
+        reason = str(error).partition("\n")[0]
         if any(sign in str(error) for sign in _OUT_OF_MEMORY):
-            raise MemoryError(str(error).partition("\n")[0]) from None
+            raise MemoryError(reason) from None
+        if "CUDA failure" in str(error):
+            raise DeviceError(f"the device failed and must be restarted: {reason}") from error
         raise
 
 

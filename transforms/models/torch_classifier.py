@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from schemas.errors import CheckpointError, ConfigError, ModelError
+from schemas.errors import CheckpointError, ConfigError, DeviceError
 from schemas.labels import TagSet
 from transforms.models.backends import BackendConfig, check_device
 from transforms.models.tagger import FloatArray, IntArray
@@ -197,4 +197,4 @@ class _ErrorTranslation:
         if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
             raise MemoryError(text.partition("\n")[0]) from None
         if "CUDA error" in text or type(error).__name__ == "AcceleratorError":
-            raise ModelError(f"the device failed and must be restarted: {text.partition(chr(10))[0]}") from error
+            raise DeviceError(f"the device failed and must be restarted: {text.partition(chr(10))[0]}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from schemas.errors import ModelError, PipelineError, RecordError
+from schemas.errors import DeviceError, ModelError, PipelineError, RecordError
 from schemas.receipts import sum_tallies
 from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
 from transforms.models.catalog import TaggerConfig
@@ -79,7 +79,10 @@ class IsolatedAnnotator:
                     return RecordError("timeout", f"expected an answer in {self._timeout_s:g} s, found none")
             answer: AnnotatedPart | PipelineError = child.connection.recv()
         except (EOFError, OSError):
-            return self._crashed()
+            return self._crashed(describe_status(child.wait()))
+        if isinstance(answer, DeviceError):
+            child.kill()
+            return self._crashed("a device that failed")
         if failure is None:
             self._n_crashes = 0
         return answer
@@ -95,17 +98,15 @@ class IsolatedAnnotator:
             raise ModelError(f"expected the model to load in a process of its own, found its end by {status}") from None
         return child
 
-    def _crashed(self) -> RecordError:
-        assert self._child is not None
-        status = describe_status(self._child.wait())
+    def _crashed(self, reason: str) -> RecordError:
         self._child = None
         self._n_crashes += 1
         if self._n_crashes == _MOST_CRASHES_IN_A_ROW:
             raise ModelError(
-                f"the process that annotates ended by {status} on {self._n_crashes} documents in a row; "
+                f"the process that annotates ended by {reason} on {self._n_crashes} documents in a row; "
                 "look at the model and at the memory of this machine"
             )
-        return RecordError("crash", f"the process that annotated it ended by {status}")
+        return RecordError("crash", f"the process that annotated it ended by {reason}")
 
 
 def serve(connection: Connection, tagger: TaggerConfig, entities: EntityConfig, model: str) -> None:

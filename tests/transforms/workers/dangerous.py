@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from schemas.errors import ModelError
+from schemas.errors import DeviceError, ModelError
 from transforms.models.tagger import Tagging
 
 
@@ -49,6 +49,8 @@ class DangerousTagger:
                 time.sleep(1000)
             if "Huge" in text:
                 raise MemoryError
+            if "Device" in text:
+                raise DeviceError("the device failed and must be restarted: device-side assert")
             if "Nonsense" in text:
                 raise ModelError("expected probabilities, found nonsense")
         found = [(at, text.index("Anna")) for at, text in enumerate(texts) if "Anna" in text]

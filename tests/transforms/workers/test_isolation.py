@@ -41,7 +41,9 @@ def test_annotate_gives_what_an_annotator_in_this_process_gives(annotate):
     assert (found.tally.documents, found.tally.entities) == (expected.tally.documents, expected.tally.entities)
 
 
-@pytest.mark.parametrize(("word", "code"), [("Crash", "crash"), ("Hang", "timeout"), ("Huge", "too_large")])
+@pytest.mark.parametrize(
+    ("word", "code"), [("Crash", "crash"), ("Device", "crash"), ("Hang", "timeout"), ("Huge", "too_large")]
+)
 def test_a_document_that_harms_its_process_is_a_dead_letter_and_its_neighbours_are_kept(annotate, word, code):
     part = annotate("Anna", f"secret {word}", "Anna again", timeout_s=3.0 if word == "Hang" else 60.0)
     assert [row["row"] for row in part.annotations.to_pylist()] == [0, 2]
