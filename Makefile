@@ -11,7 +11,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check model bench pins
+.PHONY: help demo test test-slow fuzz check model bench pins
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,10 @@ test: $(READY) ## Run the tests that need minutes at most
 
 test-slow: $(READY) ## Run the tests marked slow
 	$(PYTHON) -m pytest -m slow --timeout 1800
+
+fuzz: $(READY) ## Try readers and tag decoders on odd and damaged bytes, for some minutes
+	$(PYTHON) -m pytest tests/fuzz --hypothesis-profile fuzz --timeout 1800
+	$(PYTHON) -m tests.fuzz.guided --seconds 60
 
 check: $(READY) ## Look for slips without running anything: format, lint, types, import directions
 	$(VENV)/bin/ruff format --check .
