@@ -11,7 +11,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow fuzz check model bench pins
+.PHONY: help demo test test-slow fuzz check audit model bench pins
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ check: $(READY) ## Look for slips without running anything: format, lint, types,
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+audit: $(READY) ## Hold the installed packages against known vulnerabilities
+	$(PYTHON) .ci/audit.py
 
 model: $(READY) ## Make the default model again in .base/model, from the data sets in DATA
 	mkdir -p .base
