@@ -146,10 +146,22 @@ def open_stream(file: FileRef, *, start: int = 0) -> Iterator[BinaryIO]:
 
 
 def _decompress(raw: Any, compression: str) -> BinaryIO:
-    if compression == "xz":
-        return cast(BinaryIO, io.BufferedReader(_XzStream(raw), CHUNK_BYTES))
-    source = pa.PythonFile(io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw, mode="r")
-    return cast(BinaryIO, pa.CompressedInputStream(source, compression))
+    stream = _XzStream(raw) if compression == "xz" else _ArrowStream(raw, compression)
+    return cast(BinaryIO, io.BufferedReader(stream, CHUNK_BYTES))
+
+
+class _ArrowStream(io.RawIOBase):
+    """What Arrow decompresses, read into memory of our own: Arrow never frees what it takes for a read that fails."""
+
+    def __init__(self, raw: Any, compression: str) -> None:
+        source = pa.PythonFile(io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw, mode="r")
+        self._stream = pa.CompressedInputStream(source, compression)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self._stream.readinto(buffer))
 
 
 class _XzStream(io.RawIOBase):

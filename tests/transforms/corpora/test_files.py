@@ -302,6 +302,29 @@ def test_open_stream_reads_a_bomb_in_bounded_memory(make_file, measure_memory, s
     assert grown < 48 << 20
 
 
+@each_compression
+def test_open_stream_of_many_truncated_files_leaves_no_memory_behind(make_file, measure_memory, suffix):
+    content = COMPRESS[suffix](LINES * 40)
+    file = make_file(f"a.txt.{suffix}", content[: len(content) // 2])
+    code = (
+        "from schemas.errors import FileError\n"
+        "from transforms.corpora.files import open_stream, stat_file\n"
+        "def read():\n"
+        "    try:\n"
+        "        with open_stream(stat_file(sys.argv[1])) as stream:\n"
+        "            while stream.read(1 << 22):\n"
+        "                pass\n"
+        "    except FileError:\n"
+        "        return 1\n"
+        "read()\n"
+        "ready()\n"
+        "print(sum(read() for _ in range(40)))\n"
+    )
+    printed, grown = measure_memory(code, file.uri)
+    assert printed == ["40"]
+    assert grown < 16 << 20
+
+
 def test_open_file_of_a_missing_file_is_a_file_error(tmp_path):
     with (
         pytest.raises(FileError, match=r"cannot read '.*gone.txt' to its end: No such file"),
