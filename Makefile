@@ -11,7 +11,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check model bench pins
+.PHONY: help demo test test-slow fuzz check audit model bench pins
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,11 +28,18 @@ test: $(READY) ## Run the tests that need minutes at most
 test-slow: $(READY) ## Run the tests marked slow
 	$(PYTHON) -m pytest -m slow --timeout 1800
 
+fuzz: $(READY) ## Try readers and tag decoders on odd and damaged bytes, for some minutes
+	$(PYTHON) -m pytest tests/fuzz --hypothesis-profile fuzz --timeout 1800
+	$(PYTHON) -m tests.fuzz.guided --seconds 60
+
 check: $(READY) ## Look for slips without running anything: format, lint, types, import directions
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+audit: $(READY) ## Hold the installed packages against known vulnerabilities
+	$(PYTHON) .ci/audit.py
 
 model: $(READY) ## Make the default model again in .base/model, from the data sets in DATA
 	mkdir -p .base

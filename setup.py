@@ -30,6 +30,7 @@ EXTRAS["dev"] = [
     "ruff>=0.15",
     "mypy>=1.18",
     "import-linter>=2.5",
+    "pip-audit>=2.9",
 ]
 
 setup(

@@ -117,7 +117,7 @@ def run(
       options: what a person asked for.
       beam_flags: Beam's own flags.
       expected: name of the run's folder that the options have to lead to, where that is known.
-      replaced: input files that may have changed since the run read them.
+      replaced: sources of input files that may have changed since the run read them.
 
     Raises:
       ConfigError: options or input are wrong; nothing was loaded or written.
@@ -147,7 +147,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     from pipelines.workers import choose_supervision, is_local, share_threads
     from schemas.annotations import SCHEMA_VERSION
     from schemas.manifest import fingerprint
-    from schemas.slices import display_uri
+    from schemas.slices import display_text
     from transforms.corpora.documents import CorpusConfig
     from transforms.corpora.files import list_files
     from transforms.corpora.formats import cut_files
@@ -231,7 +231,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     except FileError as error:
         raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
     except (OSError, StorageError) as error:
-        raise ConfigError(f"cannot write to --output {display_uri(options.output)!r}: {error}") from error
+        raise ConfigError(f"cannot write to --output {_show(options.output)!r}: {display_text(str(error))}") from error
     return _Job(options, corpus, tagger, entities, settings, root, store, state, supervision)
 
 
@@ -268,6 +268,7 @@ def _configure_entities(options: AnnotateOptions) -> "EntityConfig":
 
 def _read(flag: str, uri: str) -> str:
     """The text of a file that a flag names."""
+    from schemas.slices import display_text
     from transforms.corpora.files import open_stream, stat_file
 
     try:
@@ -277,7 +278,7 @@ def _read(flag: str, uri: str) -> str:
         raise ConfigError(f"expected a file at {flag} {_show(uri)!r}, found none") from error
     except Exception as error:
         # Every file system has its own errors: no credentials, no such host, no such protocol.
-        reason = getattr(error, "strerror", None) or " ".join(map(_show, str(error).split()))
+        reason = getattr(error, "strerror", None) or display_text(str(error))
         raise ConfigError(f"cannot read {flag} {_show(uri)!r}: {reason or type(error).__name__}") from error
 
 
@@ -338,16 +339,16 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
     total = sum_tallies(receipt.tally for receipt in receipts)
     new = {slice_.slice_id for slice_ in ran}
     this_start = sum_tallies(receipt.tally for receipt in receipts if receipt.slice_id in new)
-    rows = dict.fromkeys((file.uri for file in job.state.files), 0)
+    rows = dict.fromkeys((file.source for file in job.state.files), 0)
     for slice_ in job.state.slices:
-        rows[slice_.file.uri] += slice_.rows
-    inputs = [{**dataclasses.asdict(file), "uri": file.source, "rows": rows[file.uri]} for file in job.state.files]
+        rows[slice_.file.source] += slice_.rows
+    inputs = [{**file.to_json(), "rows": rows[file.source]} for file in job.state.files]
     run_fingerprint = fingerprint(job.settings)
     described = {
         "fingerprint": run_fingerprint,
         "settings": job.settings,
         "versions": versions(),
-        "model": {"name": job.options.model, "digest": job.tagger.digest},
+        "model": {"name": _show(job.options.model), "digest": job.tagger.digest},
         "inputs": inputs,
         "slices": len(job.state.slices),
         "seconds": seconds,

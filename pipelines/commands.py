@@ -42,7 +42,7 @@ def redo(run: "Run", slices: Iterable["Slice"], replaced: Collection[str] = ()) 
     Args:
       run: the run.
       slices: those that are committed and have to be done again.
-      replaced: input files that may have changed since the run read them.
+      replaced: sources of input files that may have changed since the run read them.
 
     Returns:
       The exit status of the command.
@@ -102,7 +102,7 @@ def _check_inputs(run: "Run", replaced: Collection[str]) -> None:
     from schemas.errors import FileError, StorageError
     from transforms.corpora.files import check_unchanged
 
-    for file in {slice_.file.uri: slice_.file for slice_ in run.slices if slice_.file.uri not in replaced}.values():
+    for file in {slice_.file: None for slice_ in run.slices if slice_.file.source not in replaced}:
         try:
             check_unchanged(file)
         except (FileError, StorageError) as error:

@@ -10,6 +10,7 @@ from pipelines.commands import redo
 from pipelines.options import option, parse_options
 from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
+from schemas.errors import FileError
 
 if TYPE_CHECKING:
     from schemas.slices import FileRef, Slice
@@ -48,9 +49,9 @@ def run(options: RetryOptions) -> int:
         return 0
     n_letters = sum(count for error, count in letters.items() if not options.error or error in options.error)
     files = {slice_.file for slice_ in dead}
-    mended = {file.uri for file in files if _has_changed(file)}
+    mended = {file.source for file in files if _has_changed(file)}
     ids = {slice_.slice_id for slice_ in dead}
-    again = [slice_ for slice_ in opened.slices if slice_.slice_id in ids or slice_.file.uri in mended]
+    again = [slice_ for slice_ in opened.slices if slice_.slice_id in ids or slice_.file.source in mended]
     print(
         f"retrying {n_letters:,} dead letters in {len(again):,} slices of {len(files):,} files, "
         f"{len(mended):,} of them changed since",
@@ -80,9 +81,10 @@ def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], Coun
 
 def _has_changed(file: "FileRef") -> bool:
     """Whether a file is there and is another than the run read."""
-    from transforms.corpora.files import stat_file
+    from transforms.corpora.files import check_unchanged
 
     try:
-        return stat_file(file.uri) != file
-    except OSError:
-        return False
+        check_unchanged(file)
+    except FileError as error:
+        return error.code == "input_changed"
+    return False

@@ -64,8 +64,10 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _own_words(text: str) -> str:
-    """A message without the step of the pipeline that a runner adds."""
-    return text.partition(" [while running")[0].strip()
+    """A message without the step of the pipeline that a runner adds, and without passwords in URLs."""
+    from schemas.slices import display_text
+
+    return display_text(text.partition(" [while running")[0])
 
 
 @contextlib.contextmanager
@@ -77,7 +79,7 @@ def open_output(output: str) -> Iterator[tuple[str, "Store"]]:
     Raises:
       ConfigError: it cannot be written to.
     """
-    from schemas.slices import display_uri
+    from schemas.slices import display_text, display_uri
     from transforms.storage.store import open_store
 
     with contextlib.ExitStack() as stack:
@@ -89,8 +91,7 @@ def open_output(output: str) -> Iterator[tuple[str, "Store"]]:
             raise
         except Exception as error:
             # Every client has its own errors: no credentials, no such host, no such protocol.
-            reason = " ".join(display_uri(word) for word in str(error).split())
-            raise ConfigError(f"cannot write to --output {display_uri(root)!r}: {reason}") from error
+            raise ConfigError(f"cannot write to --output {display_uri(root)!r}: {display_text(str(error))}") from error
         stack.callback(store.delete, RESULTS)
         yield root, store
 

@@ -71,9 +71,18 @@ class CompleteRun(Run):
     size_bytes: int
 
     def configure(self, *, rereads: bool) -> "RunConfig":
-        """Where its rows are and how they were written; `rereads` says whether its input is read again for texts."""
+        """Where its rows are and how they were written; `rereads` says whether its input is read again for texts.
+
+        Raises:
+          ConfigError: it is, and was given with a password or query.
+        """
         from transforms.join import RunConfig
 
+        if rereads and (hidden := [slice_.file for slice_ in self.slices if slice_.file.lacks_secret]):
+            raise ConfigError(
+                f"expected input without password or query for --reread-inputs, found "
+                f"{hidden[0].source!r}, which was given with one; a run does not keep it: leave --reread-inputs out"
+            )
         return RunConfig(root=self.root, unit=self.unit, corpus=self.corpus if rereads else None)
 
 
@@ -96,7 +105,7 @@ def open_run(name: str, *, flag: str) -> Run:
     Raises:
       ConfigError: there is no run, or several, or their store does not answer.
     """
-    from schemas.slices import display_uri
+    from schemas.slices import display_text, display_uri
     from transforms.storage.runs import current_slices, find_run, read_plans
     from transforms.storage.store import open_store
 
@@ -108,8 +117,7 @@ def open_run(name: str, *, flag: str) -> Run:
         raise
     except Exception as error:
         # Every client has its own errors: no credentials, no such host, no such protocol.
-        reason = " ".join(display_uri(word) for word in str(error).split())
-        raise ConfigError(f"cannot read {flag} {display_uri(name)!r}: {reason}") from error
+        raise ConfigError(f"cannot read {flag} {display_uri(name)!r}: {display_text(str(error))}") from error
     if store is None or not plans:
         raise ConfigError(f"expected a run of spanmill annotate as {flag}, found none at {display_uri(name)!r}")
     return Run(root=root, store=store, settings=plans[0].settings, slices=current_slices(plans))

@@ -36,18 +36,18 @@ class Plan:
     slices: tuple[Slice, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as JSON values."""
+        """The plan as JSON values, without passwords and queries of URLs."""
         return {
             "settings": dict(self.settings),
             "slice_bytes": self.slice_bytes,
-            "files": [dataclasses.asdict(file) for file in self.files],
+            "files": [file.to_json() for file in self.files],
             "slices": [slice_.to_json() for slice_ in self.slices],
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Plan":
         """The inverse of `to_json`."""
-        files = tuple(FileRef(**item) for item in value["files"])
+        files = tuple(FileRef.from_json(item) for item in value["files"])
         slices = tuple(Slice.from_json(item) for item in value["slices"])
         return cls(value["settings"], value["slice_bytes"], files, slices)
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -16,6 +17,15 @@ def display_uri(uri: str) -> str:
     return re.sub(r"(https?://[^?]*)\?.*", r"\1", re.sub(r"://[^/]*@", "://", uri), flags=re.DOTALL)
 
 
+def display_text(text: str) -> str:
+    """Somebody else's words in one line, with every URI among them as it may be shown.
+
+    >>> display_text("403, url='https://host/a.txt?sig=secret'")
+    "403, url='https://host/a.txt"
+    """
+    return " ".join(display_uri(word) for word in text.split())
+
+
 @dataclasses.dataclass(frozen=True)
 class FileRef:
     """An input file as it was when it was listed.
@@ -24,16 +34,32 @@ class FileRef:
       uri: path or URL.
       size_bytes: size at listing.
       version: what changes when the content does: etag, generation or modification time.
+      lacks_secret: whether the URI was read back from where no password and no query is kept, and had one.
     """
 
     uri: str
     size_bytes: int
     version: str
+    lacks_secret: bool = dataclasses.field(default=False, compare=False, repr=False)
 
     @property
     def source(self) -> str:
         """The URI as it may be shown and written."""
         return display_uri(self.uri)
+
+    def without_secret(self) -> "FileRef":
+        """The file as it may be written."""
+        return dataclasses.replace(self, uri=self.source, lacks_secret=self.lacks_secret or self.source != self.uri)
+
+    def to_json(self) -> dict[str, Any]:
+        """The file as JSON values, without password and query."""
+        value = {"uri": self.source, "size_bytes": self.size_bytes, "version": self.version}
+        return {**value, "lacks_secret": True} if self.without_secret().lacks_secret else value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "FileRef":
+        """The inverse of `to_json`, but for what that leaves out."""
+        return cls(**value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +88,8 @@ class Slice:
 
     @property
     def slice_id(self) -> str:
-        """Twenty hex digits that change with the file's content or the cut."""
-        identity = [self.file.uri, self.file.size_bytes, self.file.version, self.format, self.start, self.end]
+        """Twenty hex digits that change with the file's content or the cut, and not with a password."""
+        identity = [self.file.source, self.file.size_bytes, self.file.version, self.format, self.start, self.end]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
 
     @property
@@ -72,10 +98,10 @@ class Slice:
         return f"part-{self.number:05d}-{self.slice_id}"
 
     def to_json(self) -> dict[str, Any]:
-        """The slice as JSON values."""
-        return dataclasses.asdict(self)
+        """The slice as JSON values, its file as `FileRef.to_json` writes it."""
+        return {**dataclasses.asdict(self), "file": self.file.to_json()}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Slice":
+    def from_json(cls, value: Mapping[str, Any]) -> "Slice":
         """The inverse of `to_json`."""
-        return cls(**{**value, "file": FileRef(**value["file"])})
+        return cls(**{**value, "file": FileRef.from_json(value["file"])})

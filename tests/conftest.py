@@ -8,9 +8,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TAGS = ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
+
+# What `make fuzz` asks for; the usual profile tries a hundred examples.
+settings.register_profile("fuzz", max_examples=3000)
 
 
 def write_tokenizer(folder: Path, words: list[str]) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -34,3 +35,29 @@ def test_slice_name_holds_nothing_of_the_file_name():
     hostile = dataclasses.replace(_SLICE, file=FileRef("../../etc/passwd", 1, "1"))
     assert "/" not in hostile.name
     assert "passwd" not in hostile.name
+
+
+def test_slice_id_of_a_file_is_what_it_has_always_been():
+    assert _SLICE.slice_id == "0eea46ce10abaf69d5b6"
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://host/a.txt", "https://me:secret@host/a.txt", "https://me:other@host/a.txt?sig=secret"]
+)
+def test_slice_id_does_not_change_with_a_secret(uri):
+    plain = dataclasses.replace(_SLICE, file=FileRef("https://host/a.txt", 10, "1"))
+    assert dataclasses.replace(_SLICE, file=FileRef(uri, 10, "1")).slice_id == plain.slice_id
+
+
+@pytest.mark.parametrize("uri", ["https://me:secret@host/a.txt", "https://host/a.txt?sig=secret"])
+def test_slice_as_json_lacks_the_secret_and_says_so(uri):
+    slice_ = dataclasses.replace(_SLICE, file=FileRef(uri, 10, "1"))
+    assert "secret" not in json.dumps(slice_.to_json()["file"]["uri"])
+    read = Slice.from_json(slice_.to_json())
+    assert (read.file.uri, read.file.lacks_secret, read.slice_id) == ("https://host/a.txt", True, slice_.slice_id)
+    assert Slice.from_json(read.to_json()).file.lacks_secret
+
+
+def test_file_without_a_secret_is_written_as_it_has_always_been():
+    assert _SLICE.file.to_json() == {"uri": "a.txt", "size_bytes": 10, "version": "1"}
+    assert not Slice.from_json(_SLICE.to_json()).file.lacks_secret

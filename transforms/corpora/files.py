@@ -18,10 +18,13 @@ import fsspec
 import pyarrow as pa
 
 from schemas.errors import ConfigError, FileError, StorageError
-from schemas.slices import FileRef, display_uri
+from schemas.slices import FileRef, display_text, display_uri
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 CHUNK_BYTES = 1 << 20
+
+_CLIENTS = frozenset({"aiohttp", "botocore", "fsspec", "gcsfs", "paramiko", "requests"})
+"""Libraries that reach a store and raise errors of their own."""
 
 _VERSION_KEYS = (
     "ETag",
@@ -38,12 +41,12 @@ _VERSION_KEYS = (
 
 def compression_of(uri: str) -> str:
     """Name of the compression that a file's suffix promises; empty for none."""
-    return COMPRESSIONS.get(PurePosixPath(uri).suffix.lower(), "")
+    return COMPRESSIONS.get(PurePosixPath(display_uri(uri)).suffix.lower(), "")
 
 
 def suffix_of(uri: str) -> str:
     """Lower-case suffix without the compression's, such as `.jsonl`."""
-    path = PurePosixPath(uri)
+    path = PurePosixPath(display_uri(uri))
     return (PurePosixPath(path.stem) if compression_of(uri) else path).suffix.lower()
 
 
@@ -82,8 +85,9 @@ def check_unchanged(file: FileRef) -> None:
     """Compares a file with its listing.
 
     Raises:
-      FileError: it is gone, or its size or version differ.
+      FileError: it is gone, its size or version differ, or the password is not known that it was listed with.
     """
+    _check_secret(file)
     try:
         now = stat_file(file.uri)
     except OSError as error:
@@ -101,9 +105,10 @@ def open_file(file: FileRef) -> Iterator[Any]:
     """Opens the raw bytes of a file for random access.
 
     Raises:
-      FileError: the file is gone, or breaks while it is read.
+      FileError: the file is gone, breaks while it is read, or was listed with a password that is not known.
       StorageError: its store refuses or does not answer, which says nothing about the file.
     """
+    _check_secret(file)
     try:
         fs, path = fsspec.core.url_to_fs(file.uri)
         with fs.open(path, "rb") as raw:
@@ -113,6 +118,10 @@ def open_file(file: FileRef) -> Iterator[Any]:
         if getattr(error, "errno", None) is not None and not isinstance(error, FileNotFoundError):
             raise StorageError(f"cannot reach {file.source!r}: {_reason(error)}") from error
         raise FileError("file_unreadable", f"cannot read {file.source!r} to its end: {_reason(error)}") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise StorageError(f"cannot reach {file.source!r}: {_reason(error)}") from error
 
 
 @contextmanager
@@ -137,10 +146,22 @@ def open_stream(file: FileRef, *, start: int = 0) -> Iterator[BinaryIO]:
 
 
 def _decompress(raw: Any, compression: str) -> BinaryIO:
-    if compression == "xz":
-        return cast(BinaryIO, io.BufferedReader(_XzStream(raw), CHUNK_BYTES))
-    source = pa.PythonFile(io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw, mode="r")
-    return cast(BinaryIO, pa.CompressedInputStream(source, compression))
+    stream = _XzStream(raw) if compression == "xz" else _ArrowStream(raw, compression)
+    return cast(BinaryIO, io.BufferedReader(stream, CHUNK_BYTES))
+
+
+class _ArrowStream(io.RawIOBase):
+    """What Arrow decompresses, read into memory of our own: Arrow never frees what it takes for a read that fails."""
+
+    def __init__(self, raw: Any, compression: str) -> None:
+        source = pa.PythonFile(io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw, mode="r")
+        self._stream = pa.CompressedInputStream(source, compression)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self._stream.readinto(buffer))
 
 
 class _XzStream(io.RawIOBase):
@@ -224,7 +245,17 @@ def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:
     return FileRef(fs.unstrip_protocol(name), int(info["size"] or 0), str(version).strip('"'))
 
 
+def _check_secret(file: FileRef) -> None:
+    """Refuses to look for a file without what it was listed with: the answer would be about another."""
+    if file.lacks_secret:
+        raise FileError(
+            "secret_unknown",
+            f"expected the password or query that {file.source!r} was given with, found none, for a run does not keep "
+            "it; give the spanmill annotate command again",
+        )
+
+
 def _reason(error: BaseException) -> str:
     """An error's own words in one line, without the address it was about."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(display_uri(word) for word in str(text).split())
+    return display_text(str(text))

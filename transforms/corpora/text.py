@@ -63,7 +63,7 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
             content = stream.read(slice_.end)
             if len(content) != slice_.end:
                 raise EOFError(f"expected {slice_.end} bytes, found {len(content)}")
-            yield build_part(slice_, [Row(0, content.removeprefix(_BOM), id=slice_.file.uri)], (), has_gold=False)
+            yield build_part(slice_, [Row(0, content.removeprefix(_BOM), id=slice_.file.source)], (), has_gold=False)
             return
         number = slice_.first_row
         for lines in read_lines(stream, slice_.end - slice_.start):

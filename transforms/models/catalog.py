@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Protocol
 
 from schemas.errors import CheckpointError
+from schemas.slices import display_uri
 from transforms.models.backends import BackendConfig
 from transforms.models.checkpoint import Checkpoint, find_checkpoint, read_tokenizer
 from transforms.models.engines import Engine, open_engine
@@ -78,7 +79,7 @@ class CheckpointTaggerConfig:
         digest = _digest(checkpoint, engine)
         if digest != self.digest:
             raise CheckpointError(
-                f"expected model {self.model!r} with digest {self.digest[:16]}, found {digest[:16]}; "
+                f"expected model {display_uri(self.model)!r} with digest {self.digest[:16]}, found {digest[:16]}; "
                 "it changed since the run was planned"
             )
         return LoadedModel(_load(checkpoint, engine, self.backend), read_tokenizer(checkpoint.folder))

@@ -145,7 +145,7 @@ def _download(url: str) -> Path:
     partial = cache / f"{key}.{os.getpid()}"
     partial.mkdir(parents=True, exist_ok=True)
     for file in files:
-        *_, grandparent, parent, name = ["", "", *file.uri.split("/")]
+        *_, grandparent, parent, name = ["", "", *file.source.split("/")]
         inside = Path(ENGINES_FOLDER, parent) if grandparent == ENGINES_FOLDER else Path()
         if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, *PICKLES)):
             (partial / inside).mkdir(parents=True, exist_ok=True)

@@ -5,11 +5,13 @@
                         data/ dead/ report/              what people read
                         _MANIFEST.json _SUCCESS          written when every slice is committed
 
-A run grows by plans and never changes what it has planned.
+A run grows by plans and never changes what it has planned. Plans know a file by its URL as it may be shown: a password,
+or the query of a signed address, is never written. The listing of each start gives it back, so that it may change.
 """
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -33,7 +35,7 @@ class RunState:
     """A run as its plans tell.
 
     Attributes:
-      files: every input file.
+      files: every input file, as it is listed now where it is.
       slices: every slice, in order of number.
       slice_bytes: wanted size of a slice.
     """
@@ -49,7 +51,8 @@ class InputChanges:
 
     Attributes:
       allow_removed: keep the annotations of files that are gone.
-      replaced: files that may have changed; they are planned anew, and what they were before is no part of the run.
+      replaced: sources of files that may have changed; they are planned anew, and what they were before is no part of
+        the run.
     """
 
     allow_removed: bool = False
@@ -82,36 +85,42 @@ def plan_run(
       changes: what may have happened to planned files.
 
     Raises:
-      ConfigError: a planned file changed or is gone, or another slice size was planned.
+      ConfigError: a planned file changed or is gone, another slice size was planned, or two files have one source.
     """
+    listed = _by_source(files)
     while True:
         plans = read_plans(store)
         known = {file.uri: file for plan in plans for file in plan.files}
         slices = current_slices(plans)
-        changed = {file.uri for file in files if file.uri in changes.replaced and file != known.get(file.uri, file)}
-        kept = {uri: file for uri, file in known.items() if uri not in changed}
-        _check_inputs(kept, files, allow_removed=changes.allow_removed)
+        changed = {source for source in changes.replaced if _differ(known.get(source), listed.get(source))}
+        kept = {source: file for source, file in known.items() if source not in changed}
+        _check_inputs(kept, listed, allow_removed=changes.allow_removed)
         if plans and slice_bytes not in (0, plans[0].slice_bytes):
             raise ConfigError(
                 f"expected --slice-size {plans[0].slice_bytes} as this run was planned with, found {slice_bytes}; "
                 "leave it out or choose another --output"
             )
         size = plans[0].slice_bytes if plans else slice_bytes or choose_slice_bytes(files)
-        new = [file for file in files if file.uri not in kept]
+        new = [file for file in files if file.source not in kept]
+        known_files = [listed.get(source, file) for source, file in kept.items()]
+        known_slices = [_relist(slice_, listed) for slice_ in slices if slice_.file.uri in kept]
         if plans and not new:
-            return RunState(tuple(known.values()), slices, size)
+            return RunState(tuple(known_files), tuple(known_slices), size)
         n_planned = sum(len(plan.slices) for plan in plans)
         numbered = tuple(dataclasses.replace(slice_, number=n_planned + at) for at, slice_ in enumerate(cut(new, size)))
         plan = Plan(settings, size, tuple(new), numbered)
         store.delete(SUCCESS)
         if store.put_if_absent(_plan_name(len(plans) + 1), dump_json(plan.to_json())):
-            still = (slice_ for slice_ in slices if slice_.file.uri in kept)
-            return RunState((*kept.values(), *new), (*still, *numbered), size)
+            return RunState((*known_files, *new), (*known_slices, *numbered), size)
         # Another driver planned at the same moment: read what it planned and look again.
 
 
 def read_plans(store: Store) -> list[Plan]:
-    """Every plan of a run, in order; none where no run lies."""
+    """Every plan of a run, in order; none where no run lies.
+
+    Raises:
+      ConfigError: a plan holds a password or the query of a URL, as those of earlier versions may.
+    """
     plans: list[Plan] = []
     while True:
         try:
@@ -119,6 +128,11 @@ def read_plans(store: Store) -> list[Plan]:
         except FileNotFoundError:
             return plans
         plans.append(Plan.from_json(json.loads(content)))
+        if told := [file.source for file in plans[-1].files if file.source != file.uri]:
+            raise ConfigError(
+                f"expected input {told[0]!r} without password and query in {_plan_name(len(plans))!r}, found both; "
+                "an earlier version wrote them: delete the run and annotate again"
+            )
 
 
 def current_slices(plans: Sequence[Plan]) -> tuple[Slice, ...]:
@@ -218,9 +232,34 @@ def _plan_name(number: int) -> str:
     return "_plan.json" if number == 1 else f"_plan.{number:04d}.json"
 
 
-def _check_inputs(known: Mapping[str, FileRef], files: Sequence[FileRef], *, allow_removed: bool) -> None:
-    listed = {file.uri: file for file in files}
-    changed = sorted(uri for uri in known if uri in listed and listed[uri] != known[uri])
+def _by_source(files: Sequence[FileRef]) -> dict[str, FileRef]:
+    """Files by the URL that plans know them by.
+
+    Raises:
+      ConfigError: two have the same.
+    """
+    listed = {file.source: file for file in files}
+    if len(listed) < len(files):
+        source, n_files = Counter(file.source for file in files).most_common(1)[0]
+        raise ConfigError(
+            "expected input files that differ in more than password and query, which a run does not keep, "
+            f"found {n_files} as {source!r}; annotate each into an --output of its own"
+        )
+    return listed
+
+
+def _differ(known: FileRef | None, listed: FileRef | None) -> bool:
+    """Whether a file is planned and is listed, and as another."""
+    return known is not None and listed is not None and known != listed.without_secret()
+
+
+def _relist(slice_: Slice, listed: Mapping[str, FileRef]) -> Slice:
+    """A planned slice with its file as it is listed, where it is."""
+    return dataclasses.replace(slice_, file=listed.get(slice_.file.uri, slice_.file))
+
+
+def _check_inputs(known: Mapping[str, FileRef], listed: Mapping[str, FileRef], *, allow_removed: bool) -> None:
+    changed = sorted(source for source in known if _differ(known[source], listed.get(source)))
     if changed:
         raise ConfigError(
             f"expected input {display_uri(changed[0])!r} as this run read it, found it changed "

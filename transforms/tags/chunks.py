@@ -24,6 +24,8 @@ from transforms.tags.schemes import SCHEMES
 IntArray = npt.NDArray[np.int64]
 
 _START, _INSIDE, _END, _BREAK, _ILLEGAL = 1, 2, 4, 8, 16
+_MOST_TAGS = 2048
+"""Different tags of a vocabulary, for their pairs are looked at; more are no tags but another column of the file."""
 
 # Patterns `XY=` (same label), `XY!` (another label) and `XY*` (any) from one prefix to the next; `?` is any prefix.
 _STRICT = {
@@ -78,7 +80,7 @@ class Vocabulary:
         """Tags to their codes, (n_tags,).
 
         Raises:
-          ConfigError: a tag has a prefix that the scheme lacks.
+          ConfigError: a tag has a prefix that the scheme lacks, or there are too many tags to be any.
         """
         return np.fromiter(map(self._codes.__getitem__, tags), np.int16, n_tags)
 
@@ -96,6 +98,8 @@ class Vocabulary:
         part = (prefix, label) if label >= 0 else (OUTSIDE, -1)
         # Tags that became the same by the label map share a code, so that equal codes mean equal tags.
         if part not in self._parts:
+            if len(self._parts) == _MOST_TAGS:
+                raise ConfigError(f"expected {_MOST_TAGS:,} different tags at most, found more; set --conll-columns")
             self._parts.append(part)
             self._tables.clear()
         return self._parts.index(part)

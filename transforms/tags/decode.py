@@ -101,21 +101,7 @@ class Decoder:
     def find_spans(self, tags: IntArray, bounds: IntArray) -> UnitSpans:
         """Spans of a tag sequence, their scores not yet known (NaN)."""
         label, prefix = self._label[tags], self._prefix[tags]
-        opens = np.zeros(len(tags) + 1, dtype=bool)
-        opens[bounds[:-1]] = True
-        opens = opens[:-1]
-        previous_label = np.concatenate([[-1], label[:-1]])
-        previous_prefix = np.concatenate([["O"], prefix[:-1]])
-        is_inside = label >= 0
-        begins = is_inside & (
-            opens
-            | (label != previous_label)
-            | np.isin(prefix, ["B", "S", "U"])
-            | np.isin(previous_prefix, ["E", "S", "L", "U"])
-        )
-        first = np.flatnonzero(begins)
-        stops = np.append(np.flatnonzero(begins | ~is_inside | opens), len(tags))
-        last = stops[np.searchsorted(stops, first, side="right")] if len(first) else first
+        first, last = _find_runs(prefix, label, bounds)
         if self._is_discarding and len(first):
             bad = np.concatenate([[0], np.cumsum(self._illegal_units(tags, bounds))])
             # A span is touched by the step into it, the steps within, and the step out of it.
@@ -183,6 +169,26 @@ class Decoder:
         return path
 
 
+def _find_runs(prefix: npt.NDArray[np.str_], label: IntArray, bounds: IntArray) -> tuple[IntArray, IntArray]:
+    """Prefixes and labels of units, a label under 0 outside, to (first, last) of spans, `last` exclusive."""
+    opens = np.zeros(len(label) + 1, dtype=bool)
+    opens[bounds[:-1]] = True
+    opens = opens[:-1]
+    previous_label = np.concatenate([[-1], label[:-1]])
+    previous_prefix = np.concatenate([["O"], prefix[:-1]])
+    is_inside = label >= 0
+    begins = is_inside & (
+        opens
+        | (label != previous_label)
+        | np.isin(prefix, ["B", "S", "U"])
+        | np.isin(previous_prefix, ["E", "S", "L", "U"])
+    )
+    first = np.flatnonzero(begins)
+    stops = np.append(np.flatnonzero(begins | ~is_inside | opens), len(label))
+    last = stops[np.searchsorted(stops, first, side="right")] if len(first) else first
+    return first, last
+
+
 def _first_true(values: BoolArray) -> int:
     """Index of the first true value, or their number."""
     return int(values.argmax()) if values.any() else len(values)
@@ -201,10 +207,9 @@ def decode_tags(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     """
     if not tags:
         return []
-    distinct = list(dict.fromkeys(tags))
-    decoder = Decoder(TagSet(tuple(distinct), "BIO"), decoder="argmax")
-    spans = decoder.find_spans(np.array([distinct.index(tag) for tag in tags]), np.array([0, len(tags)]))
-    return [
-        (int(first), int(last), decoder.labels[label])
-        for first, last, label in zip(spans.first, spans.last, spans.label, strict=True)
-    ]
+    # Tags may be as many as units where a file has something else in their column, so nothing is made of pairs of them.
+    prefixes, names = zip(*map(split_tag, tags), strict=True)
+    codes = {name: code for code, name in enumerate(dict.fromkeys(filter(None, names)))}
+    labels = np.array([codes.get(name, -1) for name in names], dtype=np.int64)
+    firsts, lasts = _find_runs(np.array(prefixes), labels, np.array([0, len(tags)]))
+    return [(first, last, names[first]) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]

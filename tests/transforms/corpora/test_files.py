@@ -1,6 +1,7 @@
 """Listing and opening: odd names, secrets, compressions that must never read short."""
 
 import bz2
+import dataclasses
 import gzip
 import io
 import lzma
@@ -301,6 +302,29 @@ def test_open_stream_reads_a_bomb_in_bounded_memory(make_file, measure_memory, s
     assert grown < 48 << 20
 
 
+@each_compression
+def test_open_stream_of_many_truncated_files_leaves_no_memory_behind(make_file, measure_memory, suffix):
+    content = COMPRESS[suffix](LINES * 40)
+    file = make_file(f"a.txt.{suffix}", content[: len(content) // 2])
+    code = (
+        "from schemas.errors import FileError\n"
+        "from transforms.corpora.files import open_stream, stat_file\n"
+        "def read():\n"
+        "    try:\n"
+        "        with open_stream(stat_file(sys.argv[1])) as stream:\n"
+        "            while stream.read(1 << 22):\n"
+        "                pass\n"
+        "    except FileError:\n"
+        "        return 1\n"
+        "read()\n"
+        "ready()\n"
+        "print(sum(read() for _ in range(40)))\n"
+    )
+    printed, grown = measure_memory(code, file.uri)
+    assert printed == ["40"]
+    assert grown < 16 << 20
+
+
 def test_open_file_of_a_missing_file_is_a_file_error(tmp_path):
     with (
         pytest.raises(FileError, match=r"cannot read '.*gone.txt' to its end: No such file"),
@@ -363,3 +387,29 @@ def test_list_files_takes_two_spellings_of_a_name_for_one_file(tmp_path):
     (tmp_path / "a.txt").write_text("Anna")
     (file,) = list_files([str(tmp_path / "a.txt"), f"{tmp_path}/sub/../a.txt", f"{tmp_path}/./a.txt"])
     assert file.uri == str(tmp_path / "a.txt")
+
+
+def test_suffixes_are_found_before_the_query_of_a_signed_address():
+    uri = "https://host/a.jsonl.gz?sig=secret.txt"
+    assert (compression_of(uri), suffix_of(uri)) == ("gzip", ".jsonl")
+
+
+@pytest.mark.parametrize("look", [check_unchanged, lambda file: read_all(file)])
+def test_a_file_whose_password_is_not_known_is_not_looked_for(make_file, look):
+    file = dataclasses.replace(make_file("a.txt", b"Anna"), lacks_secret=True)
+    with pytest.raises(FileError, match="give the spanmill annotate command again") as caught:
+        look(file)
+    assert caught.value.code == "secret_unknown"
+
+
+def test_an_error_of_a_client_is_one_of_its_store_and_tells_no_secret(make_file, monkeypatch):
+    class ClientResponseError(Exception):
+        __module__ = "aiohttp.client_exceptions"
+
+    def refuse(*_, **__):
+        raise ClientResponseError("503, message='Busy', url='https://me:secret@host/a.txt?sig=secret'")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", refuse)
+    with pytest.raises(StorageError, match=r"cannot reach .*503, message='Busy'") as caught:
+        read_all(make_file("a.txt", b"Anna"))
+    assert "secret" not in str(caught.value)

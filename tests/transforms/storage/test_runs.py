@@ -165,6 +165,63 @@ def test_read_plans_gives_every_plan_in_order(store, cut):
     assert [item.files for item in read_plans(store)] == [(B,), (A,)]
 
 
+def signed(secret, version="1", name="a"):
+    return FileRef(f"https://host/{name}.jsonl?sig={secret}", 100, version)
+
+
+def test_plan_run_writes_no_secret_and_gives_it_back_to_slices(store, cut):
+    state = plan(store, [signed("secret")], cut)
+    assert "secret" not in store.read("_plan.json").decode().replace('"lacks_secret"', "")
+    assert {file.uri for file in (*state.files, *(s.file for s in state.slices))} == {"https://host/a.jsonl?sig=secret"}
+
+
+def test_plan_run_with_another_secret_plans_nothing_and_reads_with_the_new_one(store, cut):
+    first = plan(store, [signed("one")], cut)
+    again = plan(store, [signed("two")], cut)
+    assert [slice_.slice_id for slice_ in again.slices] == [slice_.slice_id for slice_ in first.slices]
+    assert {slice_.file.uri for slice_ in again.slices} == {"https://host/a.jsonl?sig=two"}
+    assert (len(cut.asked), list(store.walk())) == (1, ["_plan.json"])
+
+
+def test_plan_run_beside_new_files_keeps_the_secrets_of_all(memory_store, cut):
+    plan(memory_store, [signed("one")], cut)
+    state = plan(memory_store, [signed("two"), signed("three", name="b")], cut)
+    uris = ["https://host/a.jsonl?sig=two", "https://host/b.jsonl?sig=three"]
+    assert [file.uri for file in state.files] == uris
+    assert [slice_.file.uri for slice_ in state.slices] == [uris[0], uris[0], uris[1], uris[1]]
+
+
+def test_plan_run_refuses_a_changed_file_whatever_its_secret(memory_store, cut):
+    plan(memory_store, [signed("one")], cut)
+    with pytest.raises(ConfigError, match=r"input 'https://host/a.jsonl' as this run read it, found it changed"):
+        plan(memory_store, [signed("one", version="2")], cut)
+
+
+def test_plan_run_plans_a_replaced_file_anew_whatever_its_secret(memory_store, cut):
+    plan(memory_store, [signed("one")], cut)
+    changes = InputChanges(replaced={"https://host/a.jsonl"})
+    files = [signed("two", version="2")]
+    state = plan_run(memory_store, {"model": "m"}, files, cut, slice_bytes=50, changes=changes)
+    assert {(slice_.file.uri, slice_.file.version) for slice_ in state.slices} == {(files[0].uri, "2")}
+
+
+def test_plan_run_refuses_files_that_differ_in_their_secrets_only(memory_store, cut):
+    with pytest.raises(ConfigError, match=r"found 2 as 'https://host/a.jsonl'; annotate each") as caught:
+        plan(memory_store, [A, signed("one"), signed("two")], cut)
+    assert "sig=" not in str(caught.value)
+    assert list(memory_store.walk()) == []
+
+
+def test_read_plans_refuses_one_in_which_an_earlier_version_left_a_secret(memory_store, cut):
+    plan(memory_store, [signed("secret")], cut)
+    content = json.loads(memory_store.read("_plan.json"))
+    content["files"] = [{"uri": "https://host/a.jsonl?sig=secret", "size_bytes": 100, "version": "1"}]
+    memory_store.put("_plan.json", json.dumps(content).encode())
+    with pytest.raises(ConfigError, match="delete the run and annotate again") as caught:
+        read_plans(memory_store)
+    assert "sig=" not in str(caught.value)
+
+
 @pytest.fixture(params=["posix", "memory", "s3"])
 def output(request, tmp_path, monkeypatch):
     """An output folder on each kind of store that is named by a path or URL."""

@@ -84,3 +84,8 @@ def test_illegal_sequences_are_found():
         bounds.append(bounds[-1] + len(tags))
     codes = vocabulary.encode((tag for tags in sequences for tag in tags), bounds[-1])
     assert vocabulary.find_illegal(codes, np.array(bounds)).tolist() == [1, 3, 4]
+
+
+def test_vocabulary_refuses_a_column_of_something_else_than_tags():
+    with pytest.raises(ConfigError, match="expected 2,048 different tags at most, found more; set --conll-columns"):
+        Vocabulary("BIO").encode((f"I-{number}" for number in range(40_000)), 40_000)

@@ -181,3 +181,8 @@ def test_decoder_refuses_names_it_does_not_know():
 def test_encode_tags_refuses_spans_that_overlap():
     with pytest.raises(ConfigError, match="disjoint"):
         encode_tags([(0, 2, "A"), (1, 3, "B")], 4)
+
+
+def test_decode_tags_takes_as_many_tags_as_there_are_units():
+    tags = [f"I-{number}" for number in range(50_000)]
+    assert decode_tags(tags) == [(number, number + 1, str(number)) for number in range(50_000)]
