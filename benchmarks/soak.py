@@ -130,7 +130,7 @@ def soak(source, output, workers):
       ContenderError: it failed.
     """
     command = [sys.executable, "-m", "benchmarks.peers.stand_in", "--input", str(source), "--output", str(output)]
-    command += ["--no-progress", f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
+    command += ["--no-progress", f"--workers={workers}"]
     with tempfile.TemporaryFile("w+") as errors:
         began, started = time.time(), time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)

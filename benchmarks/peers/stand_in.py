@@ -25,6 +25,10 @@ class StandIn:
     def __init__(self, labels):
         self.labels = labels
 
+    def begin(self, texts):
+        """Puts off until it is waited for what takes no time to begin."""
+        return lambda: self.tag(texts)
+
     def tag(self, texts):
         """Texts in, entities out; every word counts as a token."""
         started = time.perf_counter()
