@@ -170,17 +170,16 @@ def find_session(leader: int) -> list[int]:
 
 
 def find_listeners(pid: int) -> list[str]:
-    """Addresses, as the kernel writes them, at which a process listens beyond this machine."""
-    inodes = set()
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            inodes.add(str(path.readlink()).removeprefix("socket:[").rstrip("]"))
+    """Addresses, as the kernel writes them, at which a process listens beyond this machine; none once it is gone."""
     found = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            _, address, _, state, *rest = line.split()
-            if state == "0A" and rest[5] in inodes and address.partition(":")[0] not in _LOOPBACK:
-                found.append(address)
+    with contextlib.suppress(OSError):
+        links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+        inodes = {link.removeprefix("socket:[").rstrip("]") for link in links}
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+                _, address, _, state, *rest = line.split()
+                if state == "0A" and rest[5] in inodes and address.partition(":")[0] not in _LOOPBACK:
+                    found.append(address)
     return found
 
 

@@ -228,7 +228,8 @@ class Job:
             golden = self.bench.workshop.golden if golden is None else golden
         assert ended.status == status, f"exit status {ended.status}: {ended.err[-2000:]}"
         rows, letters = self.rows(), self.letters()
-        assert {_key(letter): letter["error"] for letter in letters} == dict(dead)
+        errors = {_key(letter): letter["error"] for letter in letters}
+        assert errors == dict(dead), f"expected {len(dead)} dead letters, found {len(errors)}: {set(errors.values())}"
         assert Counter([*rows, *map(_key, letters)]) == Counter(keys), "documents are lost or doubled"
         for key, row in rows.items() if golden else ():
             assert_same(row, golden[key], score_tolerance)

@@ -7,19 +7,20 @@ import time
 from tests.faults.children import Child
 from tests.faults.harness import Bench, Job, Row, won_once
 
-_KILLS = 50
+_KILLS, _PART_S = 50, 0.05
 
 
 def kill_at_random(bench: Bench) -> str:
     """M01: whenever a run gets through undisturbed, it is checked, and the next one begins."""
     rng = random.Random(0)
-    patience = bench.workshop.undisturbed.seconds * 1.2
+    undisturbed = bench.workshop.undisturbed
+    patience = undisturbed.seconds + undisturbed.count("commit") * _PART_S
     total = len(bench.workshop.keys)
     kills = complete = 0
     job, runs = bench.job(output="out-0"), []
     while kills < _KILLS:
         missing = total - _committed_rows(job)
-        child = job.start()
+        child = job.start(f"slow_down={_PART_S}")
         if _let_run(child, rng.uniform(0, patience)):
             child.kill()
         ended = child.wait()

@@ -44,7 +44,7 @@ def look_for_leaks(bench: Bench) -> str:
     """M50: a name in every text, a script in texts, labels and a file's name, and a file that is no UTF-8."""
     model = Path(shutil.copytree(bench.workshop.model, bench.folder / "model"))
     config = json.loads((model / "config.json").read_text())
-    tags = [tag.replace("PER", _SCRIPT) for tag in config["id2label"].values()]
+    tags = [tag.replace("LOC", _SCRIPT) for tag in config["id2label"].values()]
     config |= {"id2label": dict(enumerate(tags)), "label2id": {tag: at for at, tag in enumerate(tags)}}
     (model / "config.json").write_text(json.dumps(config))
     (folder := bench.folder / "in").mkdir()
@@ -64,8 +64,8 @@ def look_for_leaks(bench: Bench) -> str:
     _check_silence(job.folder, ended.out + ended.err)
     _check_report((job.folder / "report/report.html").read_text())
     failed = bench.job(source=folder, model=model, output="failed").run("answer_nan=1")
-    assert failed.status == 1
-    assert _CANARY not in failed.out + failed.err
+    assert failed.status == 1, f"exit status {failed.status}"
+    assert _CANARY not in failed.out + failed.err, "a text was printed"
     return "canary only in data and report, report inert, no listener" + _run_offline(bench)
 
 
@@ -123,5 +123,10 @@ ROWS = (
         check=grow_the_corpus,
         mutants=("everything_kept",),
     ),
-    Row(id="M50", injected="canaries and scripts in data", check=look_for_leaks, mutants=("text_in_letters",)),
+    Row(
+        id="M50",
+        injected="canaries and scripts in data",
+        check=look_for_leaks,
+        mutants=("text_in_letters", "listens_everywhere"),
+    ),
 )

@@ -397,6 +397,19 @@ def text_in_letters(dead_letters, _):
     wrap(dead_letters, "dead_letter", around)
 
 
+def listens_everywhere(annotator, _):
+    """Whoever annotates opens a door to the network."""
+    import socket
+
+    doors = []
+
+    def around(annotate, *arguments, **options):
+        doors.append(socket.create_server(("0.0.0.0", 0)))
+        return annotate(*arguments, **options)
+
+    wrap(annotator.Annotator, "annotate", around)
+
+
 def memory_errors_final(forward, _):
     """A batch that does not fit is given up, with all that is in it."""
 
@@ -501,6 +514,7 @@ MUTANTS: Patches = {
     "ids_made_unique": (("transforms.corpora.documents", ids_made_unique),),
     "files_named_by_id": (("transforms.storage.commits", files_named_by_id),),
     "text_in_letters": (("schemas.dead_letters", text_in_letters),),
+    "listens_everywhere": (("transforms.models.annotator", listens_everywhere),),
     "memory_errors_final": (("transforms.models.forward", memory_errors_final),),
     "answers_zipped": (("transforms.models.forward", answers_zipped),),
     "models_unchecked": (("transforms.models.checkpoint", models_unchecked),),
