@@ -11,6 +11,7 @@ import io
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from tests.conftest import write_checkpoint
@@ -65,7 +66,8 @@ def _check(workshop: Workshop, row: Row, mutant: str = "") -> tuple[str, bool, f
         try:
             return row.check(bench), True, time.monotonic() - started
         except Exception as error:  # noqa: BLE001 - a row that breaks in another way is broken too
-            reason = " ".join(str(error).split()) or type(error).__name__
+            # What an assertion without a message says is its own line.
+            reason = " ".join(str(error).split()) or traceback.extract_tb(error.__traceback__)[-1].line
             return reason, False, time.monotonic() - started
 
 

@@ -52,6 +52,11 @@ class Ended:
         """The sum of what the meter was told with a number."""
         return sum(int(line[1]) for line in self.meter if line[0] == word)
 
+    def last_words(self) -> str:
+        """What it said in the end, or what ended it."""
+        lines = self.err.strip().splitlines()
+        return lines[-1] if lines else f"exit status {self.status}"
+
     def reason(self) -> str:
         """The one line that a failed run says.
 

@@ -66,7 +66,7 @@ class Workshop:
             write_corpus(self.corpus)
             job = bench.job()
             self.undisturbed = job.run()
-            assert self.undisturbed.status == 0, self.undisturbed.err
+            assert self.undisturbed.status == 0, self.undisturbed.last_words()
             self.golden = job.rows()
         self.keys = frozenset(self.golden)
 
@@ -226,7 +226,7 @@ class Job:
         if keys is None:
             keys = self.bench.workshop.keys
             golden = self.bench.workshop.golden if golden is None else golden
-        assert ended.status == status, f"exit status {ended.status}: {ended.err[-2000:]}"
+        assert ended.status == status, f"exit status {ended.status}: {ended.last_words()}"
         rows, letters = self.rows(), self.letters()
         errors = {_key(letter): letter["error"] for letter in letters}
         assert errors == dict(dead), f"expected {len(dead)} dead letters, found {len(errors)}: {set(errors.values())}"
@@ -236,7 +236,7 @@ class Job:
         assert self.is_complete(), "the run is complete and does not say so"
         before = snapshot(self.folder / "data")
         again = self.run()
-        assert (again.status, again.count("pass"), again.count("load")) == (status, 0, 0), again.err[-2000:]
+        assert (again.status, again.count("pass"), again.count("load")) == (status, 0, 0), again.last_words()
         assert snapshot(self.folder / "data") == before, "the same command again changed the output"
 
 

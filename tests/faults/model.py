@@ -89,7 +89,7 @@ def _change_config(model: Path, **values: object) -> None:
 def share_a_tokenizer(bench: Bench) -> str:
     """M48."""
     ended = bench.call(tag_in_threads, bench.workshop.model)
-    assert ended.status == 0, ended.err[-2000:]
+    assert ended.status == 0, ended.last_words()
     assert ended.out.startswith("0 wrong"), ended.out
     return ended.out.strip()
 

@@ -213,7 +213,6 @@ ROWS = (
         injected="two drivers at once",
         check=start_two_drivers,
         mutants=("commits_overwritten",),
-        is_fast=True,
     ),
     Row(
         id="M08",

@@ -50,7 +50,7 @@ def write_odd_characters(bench: Bench) -> str:
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     job = bench.job("--slice-size=0", source=source)
     ended = job.run(_annas(bench))
-    assert ended.status == 0, ended.err
+    assert ended.status == 0, ended.last_words()
     rows = job.rows()
     for at, text in enumerate(texts):
         entities = rows[source.name, at]["entities"]
@@ -90,7 +90,7 @@ def write_a_long_line(bench: Bench) -> str:
         source.write_text(f"Anna\n{text}\nAnna\n")
         job = bench.job("--slice-size=0", source=source, output=source.stem)
         ended = job.run(_annas(bench))
-        assert ended.status == 0, ended.err
+        assert ended.status == 0, ended.last_words()
         counts = [len(row["entities"]) for row in job.rows().values()]
         assert counts == [1, n_bytes // 27, 1], f"{counts[1]} of {n_bytes // 27} entities found"
         seconds.append(ended.seconds)

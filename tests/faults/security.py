@@ -23,7 +23,7 @@ def grow_the_corpus(bench: Bench) -> str:
             (folder / f"{at}.txt").write_text("".join(_make_lines(rng, size)))
         job = bench.job("--slice-size=65536", source=folder, output=f"out-{name}")
         ended = job.run("answer_by_rule=0")
-        assert ended.status == 0, ended.err
+        assert ended.status == 0, ended.last_words()
         peaks[name] = ended.total("peak") >> 10
     assert max(peaks.values()) - peaks["1x"] < _SLACK_MIB, f"peaks of {peaks} MiB"
     return f"{_SIZE >> 20} MB: {peaks['1x']} MiB; 4 times that: {peaks['4x']} even, {peaks['skewed']} skewed"
@@ -49,7 +49,10 @@ def look_for_leaks(bench: Bench) -> str:
     (model / "config.json").write_text(json.dumps(config))
     (folder := bench.folder / "in").mkdir()
     name = f"{_SCRIPT.replace('/', '-')}.txt"
-    (folder / name).write_bytes(b"".join(f"Anna {_CANARY} {_SCRIPT} {at}\n".encode() for at in range(60)) + b"\xff\n")
+    (folder / name).write_bytes(
+        b"".join(f"Anna {_CANARY} {_SCRIPT} {at}\n".encode() for at in range(60))
+        + f"\xff {_CANARY}\n".encode("latin-1")
+    )
     vocabulary = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
     job = bench.job("--report-documents=20", "--max-failed-fraction=1", source=folder, model=model)
     child = job.start("slow_down=0.5", f"answer_by_rule={vocabulary['Anna']}")

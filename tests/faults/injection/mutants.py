@@ -149,6 +149,8 @@ def signals_unheard(signals, _):
 
 
 def model_not_in_fingerprint(catalog, _):
+    """Runs of different models are taken for one."""
+
     def around(describe, self):
         return {**describe(self), "model": ""}
 
