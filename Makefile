@@ -11,7 +11,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow fuzz check audit model bench pins
+.PHONY: help demo test test-slow faults mutants fuzz check audit model bench pins
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,12 @@ test-slow: $(READY) ## Run the tests marked slow
 fuzz: $(READY) ## Try readers and tag decoders on odd and damaged bytes, for some minutes
 	$(PYTHON) -m pytest tests/fuzz --hypothesis-profile fuzz --timeout 1800
 	$(PYTHON) -m tests.fuzz.guided --seconds 60
+
+faults: $(READY) ## Break runs in every way of the fault matrix and see what they keep
+	$(PYTHON) -m tests.faults
+
+mutants: $(READY) ## Break spanmill itself on purpose and see whether the fault matrix notices
+	$(PYTHON) -m tests.faults --mutants
 
 check: $(READY) ## Look for slips without running anything: format, lint, types, import directions
 	$(VENV)/bin/ruff format --check .

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import build_beam_options, quiet_beam
-from schemas.errors import ConfigError, PipelineError, RecordError
+from schemas.errors import ConfigError, MemoryExhaustedError, PipelineError, RecordError
 
 if TYPE_CHECKING:
     from transforms.storage.store import Store
@@ -45,6 +45,8 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         raise type(error)(_own_words(str(error))) from error
     except Exception as error:
         reason = describe_failure(error)
+        if reason.partition(":")[0].endswith("MemoryError"):
+            raise MemoryExhaustedError("memory ran out; take fewer --workers or a machine with more of it") from error
         if reason.startswith(_CONFIG_ERROR):
             raise ConfigError(reason.removeprefix(_CONFIG_ERROR)) from error
         raise PipelineError(reason.removeprefix("schemas.errors.")) from error

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from pipelines.annotating import SliceWork
-from schemas.errors import DeviceError, PipelineError
+from schemas.errors import DeviceError, MemoryExhaustedError, PipelineError
 from transforms.storage.commits import Member, claim_slice
 from transforms.workers.heartbeats import connect
 from transforms.workers.subprocesses import Child, describe_status
@@ -105,8 +105,8 @@ class Crew:
     def _settle(self, worker: "_Worker") -> None:
         """What follows from the end of a worker."""
         status = worker.child.wait()
-        if isinstance(worker.error, DeviceError):
-            self._replace(worker, f"lost its device ({worker.error})")
+        if isinstance(worker.error, DeviceError | MemoryExhaustedError):
+            self._replace(worker, f"could not go on ({worker.error})")
         elif worker.error is not None:
             raise worker.error
         elif status:
@@ -116,8 +116,10 @@ class Crew:
         """Has the slice in which a worker hung annotated one document at a time, for the next would hang as well."""
         from transforms.annotate import ISOLATED_FROM
 
-        while worker.slice_id and claim_slice(self._store, worker.slice_id, Member()) < ISOLATED_FROM - 1:
-            pass
+        attempt = 0
+        while worker.slice_id and attempt < ISOLATED_FROM - 1:
+            claim = claim_slice(self._store, worker.slice_id, Member())
+            attempt = claim.attempt if claim else attempt
 
     def _replace(self, worker: "_Worker", reason: str) -> None:
         """Starts another worker in the place of one.

@@ -7,6 +7,7 @@ PipelineError
     ParseError  TokenizationError  TaggingError  FileError
   ModelError             the model answered nonsense; the run stops
     DeviceError          its device is broken for this process; another worker goes on
+  MemoryExhaustedError   memory ran out in this process; another worker goes on
   StorageError           the store lost, refused or contradicted a write
   ManifestError          the run directory and the plan disagree; cannot resume
 """
@@ -63,6 +64,10 @@ class ModelError(PipelineError):
 
 class DeviceError(ModelError):
     """A device that answers nothing any more in this process, whatever it is asked."""
+
+
+class MemoryExhaustedError(PipelineError):
+    """Memory that ran out where no smaller batch helps."""
 
 
 class StorageError(PipelineError):

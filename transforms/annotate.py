@@ -69,8 +69,9 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
 
     def process(self, part: SlicePart) -> Iterator[SlicePart]:
         self._under_way.append((part, self._begin(part)))
-        # One stays behind, so that the model has work while the last is committed and the next is read.
-        yield from self._finish(1)
+        # One stays behind, so that the model has work while the last is committed and the next is read; none of a slice
+        # that was begun before, lest it be blamed for the death of a worker that another slice causes.
+        yield from self._finish(1 if part.attempt == 1 else 0)
 
     def finish_bundle(self) -> Iterator[Any]:
         for part in self._finish(0):
@@ -83,7 +84,9 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
             return None
         if part.attempt >= ISOLATED_FROM:
             return lambda: self._isolate().annotate(table, source=source)
-        return self._open().begin(table, source=source)
+        annotator = self._open()
+        with at_work(part.slice_.slice_id):
+            return annotator.begin(table, source=source)
 
     def _finish(self, n_left: int) -> Iterator[SlicePart]:
         """Parts in order, until no more than some with documents are under way."""

@@ -19,6 +19,8 @@ from transforms.corpora.formats import read_parts
 from transforms.storage.commits import Member, claim_slice, publish_slice, read_receipt
 from transforms.storage.store import open_store
 
+_MOST_DEAD = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class SlicePart:
@@ -90,9 +92,15 @@ class _ReadSliceFn(beam.DoFn):  # type: ignore[misc]
             publish_slice(self._store, receipt)
             yield beam.pvalue.TaggedOutput("committed", slice_.slice_id)
             return
-        if attempt := claim_slice(self._store, slice_.slice_id, self._member):
-            for part in read_slice(slice_, self._corpus, is_strict=self._is_strict):
-                yield dataclasses.replace(part, attempt=attempt)
+        claim = claim_slice(self._store, slice_.slice_id, self._member)
+        if claim is None:
+            return
+        if claim.n_dead >= _MOST_DEAD:
+            # Isolating its documents did not help, so it is the file.
+            message = f"reading {slice_.file.source!r} ended the process that did it, {claim.n_dead} times"
+            slice_ = dataclasses.replace(slice_, error=message)
+        for part in read_slice(slice_, self._corpus, is_strict=self._is_strict):
+            yield dataclasses.replace(part, attempt=claim.attempt)
 
 
 def read_slice(slice_: Slice, corpus: CorpusConfig, *, is_strict: bool) -> Iterator[SlicePart]:

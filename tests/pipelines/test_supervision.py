@@ -110,7 +110,7 @@ def test_a_worker_that_loses_its_device_is_replaced_and_the_document_that_did_it
     crew, store, slices = crew(_lines(at=13, text="Device"))
     crew.run()
     assert _rows(store, slices) == [(row, "crash" if row == 13 else None) for row in range(_N_LINES)]
-    assert capsys.readouterr().err.count("lost its device (the device failed") == 2
+    assert capsys.readouterr().err.count("could not go on (the device failed") == 2
 
 
 def test_a_document_that_hangs_is_a_dead_letter_and_its_worker_is_replaced_once(crew, capsys):

@@ -13,7 +13,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -85,23 +85,32 @@ class Member:
         return bool(self.crew) and claim["crew"] == self.crew and name != self.name and name not in self.dead
 
 
-def claim_slice(store: Store, slice_id: str, member: Member) -> int:
-    """Notes that work on a slice begins.
+class Claim(NamedTuple):
+    """A slice that is somebody's.
 
-    Returns:
-      How many times it has begun, this one included; 0 where another member of the crew is at it.
+    Attributes:
+      attempt: how many times it has begun, this one included.
+      n_dead: how many members of the crew have died since they began it.
     """
-    attempt = 1
+
+    attempt: int
+    n_dead: int
+
+
+def claim_slice(store: Store, slice_id: str, member: Member) -> Claim | None:
+    """Notes that work on a slice begins; None where another member of the crew is at it."""
+    attempt, n_dead = 1, 0
     mine = json.dumps({"crew": member.crew, "name": member.name, "token": uuid.uuid4().hex}).encode()
     while True:
         name = f"{CLAIMS}/{slice_id}.{attempt}"
         claim = _read_claim(store, name)
         if claim is None and store.put_if_absent(name, mine):
-            return attempt
+            return Claim(attempt, n_dead)
         if claim is None:
             continue
         if member.leaves_to(claim):
-            return 0
+            return None
+        n_dead += claim["crew"] == member.crew and claim["name"] in member.dead
         attempt += 1
 
 

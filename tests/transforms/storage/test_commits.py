@@ -266,28 +266,28 @@ def test_slice_writer_refuses_unknown_forms(memory_store, make_slice, options):
 
 
 def test_claim_slice_counts_how_often_it_began(store, make_slice):
-    assert [claim_slice(store, make_slice().slice_id, Member()) for _ in range(3)] == [1, 2, 3]
+    assert [claim_slice(store, make_slice().slice_id, Member()) for _ in range(3)] == [(1, 0), (2, 0), (3, 0)]
 
 
 def test_claim_slice_counts_each_slice_by_itself(memory_store, make_slice):
     claim_slice(memory_store, make_slice().slice_id, Member())
-    assert claim_slice(memory_store, make_slice(number=1).slice_id, Member()) == 1
+    assert claim_slice(memory_store, make_slice(number=1).slice_id, Member()) == (1, 0)
 
 
 def test_claim_slice_leaves_to_a_living_member_of_the_crew_what_that_one_has_begun(store, make_slice):
     slice_id = make_slice().slice_id
-    assert claim_slice(store, slice_id, Member("crew", "first")) == 1
-    assert claim_slice(store, slice_id, Member("crew", "second")) == 0
-    assert claim_slice(store, slice_id, Member("crew", "first")) == 2, "its own"
-    assert claim_slice(store, slice_id, Member("crew", "third", dead=frozenset({"first"}))) == 3
-    assert claim_slice(store, slice_id, Member("crew", "second", dead=frozenset({"first"}))) == 0
-    assert claim_slice(store, slice_id, Member("another crew", "fourth")) == 4
+    assert claim_slice(store, slice_id, Member("crew", "first")) == (1, 0)
+    assert claim_slice(store, slice_id, Member("crew", "second")) is None
+    assert claim_slice(store, slice_id, Member("crew", "first")) == (2, 0), "its own"
+    assert claim_slice(store, slice_id, Member("crew", "third", dead=frozenset({"first"}))) == (3, 2)
+    assert claim_slice(store, slice_id, Member("crew", "second", dead=frozenset({"first"}))) is None
+    assert claim_slice(store, slice_id, Member("another crew", "fourth")) == (4, 0)
 
 
 def test_claim_slice_takes_a_claim_that_it_cannot_read_for_a_stranger_s(store, make_slice):
     slice_id = make_slice().slice_id
     store.put(f"_claims/{slice_id}.1", b"\xff not JSON")
-    assert claim_slice(store, slice_id, Member("crew", "first")) == 2
+    assert claim_slice(store, slice_id, Member("crew", "first")) == (2, 0)
 
 
 def test_read_receipt_of_no_commit_is_none(store):
