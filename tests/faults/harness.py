@@ -229,6 +229,7 @@ class Job:
             keys = self.bench.workshop.keys
             golden = self.bench.workshop.golden if golden is None else golden
         assert ended.status == status, f"exit status {ended.status}: {ended.last_words()}"
+        assert "Traceback" not in ended.err, ended.last_words()
         rows, letters = self.rows(), self.letters()
         errors = {_key(letter): letter["error"] for letter in letters}
         assert errors == dict(dead), f"expected {len(dead)} dead letters, found {len(errors)}: {set(errors.values())}"

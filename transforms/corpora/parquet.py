@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import ConfigError, ParseError
+from schemas.errors import ConfigError, FileError, ParseError
 from schemas.slices import FileRef, Slice
 from transforms.corpora.documents import (
     PART_BYTES,
@@ -107,8 +107,15 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
 @contextmanager
 def _open(file: FileRef) -> Iterator[pq.ParquetFile]:
     """Opens a Parquet file with page checksums verified, errors as in `open_file`."""
-    with open_file(file) as raw:
-        yield pq.ParquetFile(raw, page_checksum_verification=True)
+    try:
+        with open_file(file) as raw:
+            yield pq.ParquetFile(raw, page_checksum_verification=True)
+    except UnicodeDecodeError as error:
+        # Arrow leaves it to Python to find out that a name in the footer is no text.
+        message = (
+            f"cannot read {file.source!r} to its end: expected UTF-8 in names, found byte {error.start} to be none"
+        )
+        raise FileError("file_unreadable", message) from error
 
 
 def _holds_text(type_: pa.DataType) -> bool:

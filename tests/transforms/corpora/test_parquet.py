@@ -13,6 +13,7 @@ from schemas.slices import FileRef
 from transforms.corpora import documents, parquet
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.files import stat_file
+from transforms.corpora.formats import survey_file
 
 CONFIG = CorpusConfig()
 GOLD_TYPE = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("label", pa.string())]))
@@ -261,6 +262,13 @@ def test_cut_slices_of_a_truncated_file_is_a_file_error(make_parquet, make_file,
     cut = make_file("cut.parquet", content[: int(len(content) * share)])
     with pytest.raises(FileError, match=r"cannot read '.*cut.parquet' to its end"):
         parquet.cut_slices(cut, CONFIG, 1)
+
+
+def test_survey_of_a_name_that_is_no_text_is_a_file_error(make_parquet, make_file):
+    content = Path(make_parquet({"text": ["x"], "other": ["y"]}, store_schema=False).uri).read_bytes()
+    file = make_file("b.parquet", content.replace(b"other", b"\xffther"))
+    with pytest.raises(FileError, match=r"cannot read '.*b.parquet' to its end: expected UTF-8 in names"):
+        survey_file(file, CONFIG, 1)
 
 
 def test_read_parts_refuses_a_flipped_byte_under_a_page_checksum(make_parquet, make_file):
