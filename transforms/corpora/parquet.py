@@ -147,11 +147,11 @@ def _batch_rows(parquet: pq.ParquetFile, text_column: str, groups: range) -> int
 
 
 def _to_rows(batch: pa.RecordBatch, number: int, id_column: str, config: CorpusConfig) -> list[Row]:
-    tokens = batch.column(config.tokens_column).to_pylist() if config.tokens_column else [None] * batch.num_rows
+    tokens = _to_annotations(batch.column(config.tokens_column)) if config.tokens_column else [None] * batch.num_rows
     has_texts = config.text_column in batch.schema.names
     texts = _to_texts(batch.column(config.text_column)) if has_texts else [None] * batch.num_rows
     ids = _to_values(batch.column(id_column)) if id_column else [None] * len(texts)
-    golds = batch.column(config.gold_column).to_pylist() if config.gold_column else [None] * len(texts)
+    golds = _to_annotations(batch.column(config.gold_column)) if config.gold_column else [None] * len(texts)
     kept = [_to_values(batch.column(name)) for name in config.keep_columns]
     rows = []
     for at, (text, id_, gold) in enumerate(zip(texts, ids, golds, strict=True)):
@@ -184,6 +184,21 @@ def _decode_or_keep(text: bytes) -> str | bytes:
         return text.decode()
     except UnicodeDecodeError:
         return text
+
+
+def _to_annotations(column: pa.Array) -> list[Any]:
+    """Values of a column; in place of one with invalid UTF-8 come bytes, which are no annotations."""
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        return [_decode_or_drop(value) for value in column]
+
+
+def _decode_or_drop(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return b""
 
 
 def _to_values(column: pa.Array) -> list[Any]:

@@ -289,3 +289,13 @@ def test_read_parts_of_a_file_that_lost_its_pages_is_a_file_error(make_parquet, 
     make_file("a.parquet", b"PAR1 no longer")
     with pytest.raises(FileError):
         list(parquet.read_parts(slice_, CONFIG))
+
+
+
+def test_gold_of_other_bytes_than_utf8_costs_its_own_row(make_parquet, read_corpus):
+    tags = pa.ListArray.from_arrays([0, 1, 2, 3], invalid_utf8(b"B-PER", b"\xff", b"O"))
+    file = make_parquet({"text": ["Anna", "Berlin", "x"], "tags": tags, "tokens": [["Anna"], ["Berlin"], ["x"]]})
+    config = CorpusConfig(gold_column="tags", tokens_column="tokens")
+    rows, rejects, _ = read_corpus(file, config)
+    assert [(row["row"], len(row["gold"])) for row in rows] == [(0, 1), (2, 0)]
+    assert [(letter["row"], letter["error"]) for letter in rejects] == [(1, "bad_gold")]
