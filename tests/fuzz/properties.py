@@ -35,6 +35,8 @@ SUFFIXES = {"text": "txt", "jsonl": "jsonl", "conll": "conll", "parquet": "parqu
 SLICE_BYTES = 40
 """So small that most files are cut."""
 
+_COLUMNS = ("id", "row", "text")
+
 TAG_LISTS = {
     "BIO": ("O", "B-A", "I-A", "B-B", "I-B"),
     "IOB1": ("O", "I-A", "B-B", "I-B"),
@@ -72,7 +74,7 @@ def read_file(path: Path, content: bytes, config: CorpusConfig | None = None) ->
             assert slice_.first_row == next_row
             next_row += slice_.rows
             parts = list(read_slice(slice_, config, is_strict=False))
-            rows = [row for part in parts if part.table is not None for row in part.table.to_pylist()]
+            rows = [row for part in parts if part.table is not None for row in part.table.select(_COLUMNS).to_pylist()]
             assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
             assert len(rows) + sum(part.tally.dead_rows for part in parts) == slice_.rows
             numbers = [row["row"] for row in rows]
