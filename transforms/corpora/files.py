@@ -26,6 +26,9 @@ CHUNK_BYTES = 1 << 20
 _CLIENTS = frozenset({"aiohttp", "botocore", "fsspec", "gcsfs", "paramiko", "requests"})
 """Libraries that reach a store and raise errors of their own."""
 
+_HOSTED = frozenset({"ftp", "sftp", "smb", "ssh", "webhdfs"})
+"""Protocols whose paths leave out the host, which has to come from the URL that was given."""
+
 _VERSION_KEYS = (
     "ETag",
     "etag",
@@ -36,6 +39,8 @@ _VERSION_KEYS = (
     "LastModified",
     "last_modified",
     "created",
+    "modify",
+    "modificationTime",
 )
 
 
@@ -78,7 +83,7 @@ def stat_file(uri: str) -> FileRef:
     """The file as it is now."""
     fs, path = fsspec.core.url_to_fs(uri)
     fs.invalidate_cache()
-    return _file_ref(fs, fs.info(path))
+    return _file_ref(fs, fs.info(path), uri)
 
 
 def check_unchanged(file: FileRef) -> None:
@@ -197,7 +202,7 @@ def _expand(pattern: str) -> Iterator[FileRef]:
     if fs.exists(path):
         info = fs.info(path)
         if info["type"] != "directory":
-            yield _file_ref(fs, info)
+            yield _file_ref(fs, info, pattern)
             return
         details = fs.find(path, detail=True)
         root = fs._strip_protocol(path)
@@ -210,12 +215,12 @@ def _expand(pattern: str) -> Iterator[FileRef]:
                 continue
             if found.get("islink"):
                 _check_link(Path(name), Path(root))
-            yield _file_ref(fs, found)
+            yield _file_ref(fs, found, pattern)
         return
     if glob.has_magic(path):
         for found in fs.glob(path, detail=True).values():
             if found["type"] != "directory":
-                yield _file_ref(fs, found)
+                yield _file_ref(fs, found, pattern)
 
 
 def _check_link(link: Path, folder: Path) -> None:
@@ -227,7 +232,8 @@ def _check_link(link: Path, folder: Path) -> None:
         )
 
 
-def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:
+def _file_ref(fs: Any, info: dict[str, Any], url: str) -> FileRef:
+    """What a store tells of a file; `url` is what led to it."""
     name = info["name"]
     if "file" in fs.protocol:
         # fsspec rounds the modification time to a float; nanoseconds tell rewrites apart.
@@ -242,7 +248,10 @@ def _file_ref(fs: Any, info: dict[str, Any]) -> FileRef:
     if isinstance(version, datetime.datetime):
         # The memory store tells a time as a datetime or as seconds, by the way it is asked.
         version = version.timestamp()
-    return FileRef(fs.unstrip_protocol(name), int(info["size"] or 0), str(version).strip('"'))
+    scheme, _, rest = url.partition("://")
+    host = rest.partition("/")[0]
+    uri = f"{scheme}://{host}/{name.lstrip('/')}" if scheme in _HOSTED else fs.unstrip_protocol(name)
+    return FileRef(uri, int(info["size"] or 0), str(version).strip('"'))
 
 
 def _check_secret(file: FileRef) -> None:

@@ -10,6 +10,9 @@ import os
 import fsspec
 import pytest
 import zstandard
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
+from fsspec.utils import infer_storage_options
 
 from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef
@@ -413,3 +416,42 @@ def test_an_error_of_a_client_is_one_of_its_store_and_tells_no_secret(make_file,
     with pytest.raises(StorageError, match=r"cannot reach .*503, message='Busy'") as caught:
         read_all(make_file("a.txt", b"Anna"))
     assert "secret" not in str(caught.value)
+
+
+class HostedFileSystem(MemoryFileSystem):
+    """A store in memory that takes host, user and password from a URL and knows files by their paths, as ftp does."""
+
+    protocol = "ftp"
+    cachable = False
+
+    def __init__(self, host="", username="", password=""):
+        super().__init__()
+        if (host, username, password) != ("host", "me", "secret"):
+            raise PermissionError(13, "Login incorrect")
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return infer_storage_options(path.rstrip("/"))["path"]
+
+    @staticmethod
+    def _get_kwargs_from_urls(path):
+        return {key: value for key, value in infer_storage_options(path).items() if key not in ("path", "protocol")}
+
+
+@pytest.fixture
+def hosted(memory_folder, monkeypatch):
+    monkeypatch.setitem(_registry, "ftp", HostedFileSystem)
+    return "ftp://me:secret@host/corpora"
+
+
+@pytest.mark.parametrize("name", ["", "/a.txt"])
+def test_a_file_on_a_host_that_wants_a_password_is_found_again(hosted, name):
+    file = list_files([hosted + name])[0]
+    assert (file.uri, file.source) == ("ftp://me:secret@host/corpora/a.txt", "ftp://host/corpora/a.txt")
+    check_unchanged(file)
+    assert read_all(file) == b"a"
+
+
+def test_a_host_that_refuses_a_password_does_not_tell_it(hosted):
+    with pytest.raises(ConfigError, match="cannot list input 'ftp://host/corpora': Login incorrect"):
+        list_files([hosted.replace("secret", "wrong")])
