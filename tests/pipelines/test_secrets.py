@@ -34,6 +34,9 @@ class Store(ThreadingHTTPServer):
     def shown(self, name="a.txt"):
         return f"http://127.0.0.1:{self.server_port}/{name}"
 
+    def handle_error(self, request, client_address):
+        """A client that goes away is no matter of ours."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
