@@ -96,7 +96,9 @@ def check_unchanged(file: FileRef) -> None:
     try:
         now = stat_file(file.uri)
     except OSError as error:
-        raise FileError("file_missing", f"cannot find {file.source!r} any more: {_reason(error)}") from error
+        raise FileError("file_missing", f"cannot find {file.source!r} any more: {_reason(error)}") from _cause(
+            file, error
+        )
     if now != file:
         raise FileError(
             "input_changed",
@@ -121,12 +123,14 @@ def open_file(file: FileRef) -> Iterator[Any]:
     except (OSError, EOFError, lzma.LZMAError, pa.ArrowException) as error:
         # The system's own errors carry a number, those of decoders do not; a missing file is about the file.
         if getattr(error, "errno", None) is not None and not isinstance(error, FileNotFoundError):
-            raise StorageError(f"cannot reach {file.source!r}: {_reason(error)}") from error
-        raise FileError("file_unreadable", f"cannot read {file.source!r} to its end: {_reason(error)}") from error
+            raise StorageError(f"cannot reach {file.source!r}: {_reason(error)}") from _cause(file, error)
+        raise FileError("file_unreadable", f"cannot read {file.source!r} to its end: {_reason(error)}") from _cause(
+            file, error
+        )
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _CLIENTS:
             raise
-        raise StorageError(f"cannot reach {file.source!r}: {_reason(error)}") from error
+        raise StorageError(f"cannot reach {file.source!r}: {_reason(error)}") from _cause(file, error)
 
 
 @contextmanager
@@ -262,6 +266,11 @@ def _check_secret(file: FileRef) -> None:
             f"expected the password or query that {file.source!r} was given with, found none, for a run does not keep "
             "it; give the spanmill annotate command again",
         )
+
+
+def _cause(file: FileRef, error: Exception) -> Exception | None:
+    """What an error came from; nothing where that may tell a password, since runners print errors with their causes."""
+    return error if file.source == file.uri else None
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import traceback
 
 import fsspec
 import pytest
@@ -48,6 +49,7 @@ ODD_NAMES = (
     "back\\slash.txt",
     "a@b:c.txt",
 )
+PASSWORD = "hunter2"
 each_compression = pytest.mark.parametrize("suffix", COMPRESS)
 
 
@@ -397,7 +399,7 @@ def test_suffixes_are_found_before_the_query_of_a_signed_address():
     assert (compression_of(uri), suffix_of(uri)) == ("gzip", ".jsonl")
 
 
-@pytest.mark.parametrize("look", [check_unchanged, lambda file: read_all(file)])
+@pytest.mark.parametrize("look", [check_unchanged, read_all])
 def test_a_file_whose_password_is_not_known_is_not_looked_for(make_file, look):
     file = dataclasses.replace(make_file("a.txt", b"Anna"), lacks_secret=True)
     with pytest.raises(FileError, match="give the spanmill annotate command again") as caught:
@@ -455,3 +457,16 @@ def test_a_file_on_a_host_that_wants_a_password_is_found_again(hosted, name):
 def test_a_host_that_refuses_a_password_does_not_tell_it(hosted):
     with pytest.raises(ConfigError, match="cannot list input 'ftp://host/corpora': Login incorrect"):
         list_files([hosted.replace("secret", "wrong")])
+
+
+@pytest.mark.parametrize("look", [check_unchanged, read_all])
+def test_an_error_about_a_file_with_a_password_tells_no_cause_that_might_hold_it(look, monkeypatch):
+    uri = f"https://me:{PASSWORD}@host/a.txt"
+
+    def refuse(*_, **__):
+        raise FileNotFoundError(uri)
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", refuse)
+    with pytest.raises(FileError) as caught:
+        look(FileRef(uri, 1, "1"))
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
