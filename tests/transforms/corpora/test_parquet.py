@@ -291,7 +291,6 @@ def test_read_parts_of_a_file_that_lost_its_pages_is_a_file_error(make_parquet, 
         list(parquet.read_parts(slice_, CONFIG))
 
 
-
 def test_gold_of_other_bytes_than_utf8_costs_its_own_row(make_parquet, read_corpus):
     tags = pa.ListArray.from_arrays([0, 1, 2, 3], invalid_utf8(b"B-PER", b"\xff", b"O"))
     file = make_parquet({"text": ["Anna", "Berlin", "x"], "tags": tags, "tokens": [["Anna"], ["Berlin"], ["x"]]})
