@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Annotate a corpus with named entities and write Parquet, a report and a manifest."
 
+_REPORT = "report/report.json"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnnotateOptions:
@@ -75,9 +77,13 @@ class AnnotateOptions:
     dedupe: bool = option("compute windows with the same tokens once", default=True)
     workers: int = option("processes that share the work on this machine", 1)
     max_restarts: int = option(
-        "how many of them may die in a row without getting on before the run fails; 0 to work in this very process", 5
+        "how many of them may die in a row without getting on before the run fails; 0 to work in this very process",
+        5,
+        metavar="COUNT",
     )
-    timeout_per_document: float = option("seconds after which a document that hangs is given up", 600.0)
+    timeout_per_document: float = option(
+        "seconds after which a document that hangs is given up", 600.0, metavar="SECONDS"
+    )
     slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
     bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
     max_failed_fraction: float = option("more failed documents than this end with exit status 3", 0.01)
@@ -127,9 +133,9 @@ def run(
 
     started = time.monotonic()
     job = _plan(options, beam_flags, expected, replaced)
-    if is_complete(job.store, job.state.slices):
+    report = _read_report(job) if is_complete(job.store, job.state.slices) else None
+    if report is not None:
         _say(options, f"nothing to do: every document of {_show(job.root)} is annotated")
-        report = json.loads(job.store.read("report/report.json"))
     else:
         record_command(job.store, options, beam_flags)
         pending = pending_slices(job.store, job.state.slices)
@@ -282,6 +288,16 @@ def _read(flag: str, uri: str) -> str:
         raise ConfigError(f"cannot read {flag} {_show(uri)!r}: {reason or type(error).__name__}") from error
 
 
+def _read_report(job: _Job) -> dict[str, Any] | None:
+    """The report of a finished run; None where it is not what was written, so that it has to be written again."""
+    try:
+        report = json.loads(job.store.read(_REPORT))
+        manifest = json.loads(job.store.read("_MANIFEST.json"))
+        return report if report["documents"] == manifest["tally"]["documents"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _annotate(job: _Job, beam_flags: Sequence[str]) -> None:
     """Annotates what is not committed: by workers that are watched, or by a runner that watches its own."""
     from pipelines.annotating import SliceWork
@@ -316,6 +332,11 @@ def _annotate(job: _Job, beam_flags: Sequence[str]) -> None:
         raise
     except PipelineError as error:
         n_done = len(job.state.slices) - len(_pending(job))
+        if str(error).startswith("FileError: "):
+            raise PipelineError(
+                f"{error} (after {n_done} of {len(job.state.slices)} slices; mend the file, or set --bad-files "
+                "dead-letter)"
+            ) from error
         raise PipelineError(
             f"{error} (after {n_done} of {len(job.state.slices)} slices; the same command goes on from there)"
         ) from error
@@ -365,7 +386,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
             n_documents=job.options.report_documents, offset_unit=job.options.offset_unit, seed=run_fingerprint
         ),
     )
-    job.store.put("report/report.json", dump_json(report))
+    job.store.put(_REPORT, dump_json(report))
     job.store.put("report/report.html", render_html(report, samples).encode())
     files = tuple(
         {"name": file["final"], **{key: file[key] for key in ("sha256", "size_bytes", "rows")}}

@@ -83,9 +83,10 @@ def _read_command(run: "Run") -> Mapping[str, Any]:
         command: Mapping[str, Any] | None = json.loads(run.store.read(COMMAND))
     except (FileNotFoundError, ValueError):
         command = None
-    if not command or command["options"] is None:
+    is_command = isinstance(command, dict) and {"options", "beam_flags", "folder"} <= command.keys()
+    if not command or not is_command or not isinstance(command["options"], dict):
         raise ConfigError(
-            f"expected the command that made {display_uri(run.root)!r} in {COMMAND}, found none "
+            f"expected the command that made {display_uri(run.root)!r} in {COMMAND}, found none that can be read "
             f"(one with a password or flags of a runner is not kept); {remedy}"
         )
     if not Path(command["folder"]).is_dir():

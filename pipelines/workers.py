@@ -36,8 +36,8 @@ def choose_supervision(supervision: Supervision, beam_flags: Sequence[str], uris
     ):
         if value < least:
             raise ConfigError(f"expected {flag} of {least} or more, found {value}")
-    if not supervision.timeout_s > 0:
-        raise ConfigError(f"expected --timeout-per-document of more than 0 seconds, found {supervision.timeout_s:g}")
+    if not supervision.timeout_s >= 1:
+        raise ConfigError(f"expected --timeout-per-document of 1 second or more, found {supervision.timeout_s:g}")
     if not is_local(beam_flags):
         if supervision.workers > 1:
             raise ConfigError("expected a local runner for --workers; the runner's own flags say how many it has")

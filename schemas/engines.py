@@ -99,6 +99,13 @@ class EngineCard:
                     f"expected an engine of version {ENGINE_VERSION}, found {version!r}; export it anew"
                 )
             parity = value.pop("parity", None)
-            return cls(**value, parity=Parity(**parity) if parity else None)
+            card = cls(**value, parity=Parity(**parity) if parity else None)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"expected an engine card, found something else: {error}; export it anew") from error
+            reason = type(error).__name__
+            raise CheckpointError(
+                f"expected an engine card, found something else ({reason}); export it anew"
+            ) from error
+        words = (card.backend, card.precision, card.checkpoint)
+        if not all(isinstance(word, str) for word in words) or not isinstance(card.files, dict) or not card.files:
+            raise CheckpointError("expected an engine card that names its files, found another; export it anew")
+        return card

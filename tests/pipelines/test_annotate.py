@@ -336,3 +336,23 @@ def test_annotate_passes_over_links_to_folders_and_names_a_dangling_one(annotate
     (corpus / "gone.txt").symlink_to(corpus / "nowhere.txt")
     assert annotate(source=corpus) == 2
     assert "gone.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff\xfe"])
+def test_annotate_names_a_plan_that_it_cannot_read(annotate, corpus, tmp_path, damage, capsys):
+    annotate(source=corpus)
+    (run_folder(tmp_path / "out") / "_plan.json").write_bytes(damage)
+    assert annotate(source=corpus) == 2
+    assert "expected a plan in _plan.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["report/report.json", "_MANIFEST.json"])
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]"])
+def test_annotate_writes_a_report_anew_that_it_cannot_read(annotate, corpus, tmp_path, name, damage):
+    annotate(source=corpus)
+    run = run_folder(tmp_path / "out")
+    before = json.loads((run / "report/report.json").read_text())
+    (run / name).write_bytes(damage)
+    assert annotate(source=corpus) == 0
+    assert read_report(tmp_path / "out")["entities"] == before["entities"]
+    assert json.loads((run / "_MANIFEST.json").read_text())["tally"]["documents"] == before["documents"]

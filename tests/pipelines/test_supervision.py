@@ -184,7 +184,7 @@ def test_nobody_watches_where_nobody_could_or_should(flags, uris, max_restarts):
     [
         ({"workers": 0}, [], "--workers of 1 or more, found 0"),
         ({"max_restarts": -1}, [], "--max-restarts of 0 or more, found -1"),
-        ({"timeout_s": 0.0}, [], "--timeout-per-document of more than 0 seconds, found 0"),
+        ({"timeout_s": 0.0}, [], "--timeout-per-document of 1 second or more, found 0"),
         ({"workers": 2}, ["--runner=PortableRunner"], "local runner for --workers"),
         ({"workers": 2}, ["--direct_num_workers=3"], "found 2 and 3"),
     ],

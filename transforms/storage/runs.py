@@ -127,7 +127,13 @@ def read_plans(store: Store) -> list[Plan]:
             content = store.read(_plan_name(len(plans) + 1))
         except FileNotFoundError:
             return plans
-        plans.append(Plan.from_json(json.loads(content)))
+        try:
+            plans.append(Plan.from_json(json.loads(content)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"expected a plan in {_plan_name(len(plans) + 1)}, found {type(error).__name__} while reading it; a "
+                "run cannot go on without its plans: bring the file back, or choose another --output"
+            ) from error
         if told := [file.source for file in plans[-1].files if file.source != file.uri]:
             raise ConfigError(
                 f"expected input {told[0]!r} without password and query in {_plan_name(len(plans))!r}, found both; "
