@@ -181,6 +181,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         keep_columns=options.keep_columns,
         document_per_file=options.document_per_file,
         conll_columns=options.conll_columns,
+        max_document_bytes=options.max_document_bytes,
     )
     entities = _configure_entities(options)
     windows = WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens)
@@ -212,7 +213,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     )
     settings = {
         "schema_version": SCHEMA_VERSION,
-        "corpus": dataclasses.asdict(corpus),
+        "corpus": corpus.describe(),
         "tagger": tagger.describe(),
         "entities": entities.describe(),
         "output": {"format": options.output_format, "layout": options.layout},

@@ -43,8 +43,9 @@ class Run:
         """How its input is read."""
         from transforms.corpora.documents import CorpusConfig
 
-        corpus = self.settings["corpus"]
-        return CorpusConfig(**{**corpus, "keep_columns": tuple(corpus["keep_columns"])})
+        corpus, most_bytes = self.settings["corpus"], self.settings["entities"]["max_document_bytes"]
+        keep_columns = tuple(corpus["keep_columns"])
+        return CorpusConfig(**{**corpus, "keep_columns": keep_columns, "max_document_bytes": most_bytes})
 
     @property
     def labels(self) -> list[str]:

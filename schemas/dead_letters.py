@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -23,6 +24,18 @@ DEAD_LETTER_SCHEMA = pa.schema(
 """`row` and `id` are null for a letter about a whole file; `digest` and `size_bytes` are of the text."""
 
 
+class Imprint(NamedTuple):
+    """What is told of a text that is not kept: its SHA-256 and its size."""
+
+    digest: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, text: bytes) -> "Imprint":
+        """The imprint of a text that is held."""
+        return cls(hashlib.sha256(text).hexdigest(), len(text))
+
+
 def dead_letter(
     source: str,
     error: RecordError,
@@ -30,9 +43,10 @@ def dead_letter(
     stage: str,
     row: int | None = None,
     document_id: str | None = None,
-    text: bytes | None = None,
+    text: bytes | Imprint | None = None,
 ) -> dict[str, object]:
     """One row of DEAD_LETTER_SCHEMA; of the text it keeps digest and size."""
+    imprint = Imprint.of(text) if isinstance(text, bytes) else text
     return {
         "id": document_id,
         "source": source,
@@ -40,8 +54,8 @@ def dead_letter(
         "stage": stage,
         "error": error.code,
         "message": error.message,
-        "digest": hashlib.sha256(text).hexdigest() if text is not None else None,
-        "size_bytes": len(text) if text is not None else None,
+        "digest": imprint.digest if imprint else None,
+        "size_bytes": imprint.size_bytes if imprint else None,
     }
 
 

@@ -1,13 +1,14 @@
 """What the formats share: the options of a corpus, and building tables of documents from raw rows."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from schemas.dead_letters import dead_letter
+from schemas.dead_letters import Imprint, dead_letter
 from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE, TAGS_TYPE
 from schemas.errors import ConfigError, ParseError
 from schemas.slices import Slice
@@ -16,6 +17,8 @@ from transforms.corpora.gold import Gold
 PART_BYTES = 4 << 20
 PART_ROWS = 1 << 16
 """A part ends at whichever comes first, for empty documents take memory too."""
+
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class CorpusConfig:
       keep_columns: columns or keys copied to the output.
       document_per_file: a text file is one document instead of one per line.
       conll_columns: which columns of a CoNLL file hold token and tag, such as `0,3`; auto guesses.
+      max_document_bytes: readers of text and JSON lines never hold more of a document, and reject a longer one.
     """
 
     format: str = "auto"
@@ -44,6 +48,7 @@ class CorpusConfig:
     keep_columns: tuple[str, ...] = ()
     document_per_file: bool = False
     conll_columns: str = "auto"
+    max_document_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", "parquet", "jsonl", "text", "conll"):
@@ -57,6 +62,12 @@ class CorpusConfig:
             raise ConfigError(
                 f"expected kept columns with names of their own, found {clash}; the output has them already"
             )
+
+    def describe(self) -> dict[str, Any]:
+        """Everything about it that changes output, by name, but for the limit, which the entities' settings hold."""
+        settings = dataclasses.asdict(self)
+        del settings["max_document_bytes"]
+        return settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +93,7 @@ class Row:
       id: the document's own id, if it has one.
       gold: gold annotations, or None.
       kept: values of the kept columns.
+      imprint: what is told of a text that is not held.
     """
 
     number: int
@@ -89,6 +101,7 @@ class Row:
     id: str | None = None
     gold: Gold | None = None
     kept: Sequence[Any] = ()
+    imprint: Imprint | None = None
 
 
 def build_part(
@@ -103,7 +116,7 @@ def build_part(
             texts.append(decode_text(row.text))
             good.append(row)
         except ParseError as error:
-            raw = row.text if isinstance(row.text, bytes) else None
+            raw = row.text if isinstance(row.text, bytes) else row.imprint
             id_ = _document_id(slice_, row)
             rejects.append(
                 dead_letter(slice_.file.source, error, stage="read", row=row.number, document_id=id_, text=raw)
@@ -162,31 +175,98 @@ def decode_id(value: Any) -> str | None:
     return text.encode(errors="backslashreplace").decode()
 
 
-def read_lines(stream: Any, n_bytes: int) -> Iterator[list[bytes]]:
-    """The next `n_bytes` of a stream as blocks of whole lines without their line ends.
+def reject_long(row: Row, imprint: Imprint, most_bytes: int) -> Row:
+    """A row whose text was passed over."""
+    message = f"expected {most_bytes} bytes at most, found {imprint.size_bytes}"
+    return dataclasses.replace(row, text=ParseError("too_large", message), imprint=imprint)
 
-    A block holds about PART_BYTES and at most PART_ROWS.
+
+def read_lines(stream: Any, slice_: Slice, most_bytes: int) -> Iterator[list[bytes | Imprint]]:
+    """The lines of a slice in blocks, without their ends and the file's byte-order mark.
+
+    A block holds about PART_BYTES and at most PART_ROWS. Of a line of more than `most_bytes` only the imprint is left.
 
     Raises:
-      EOFError: the stream ends before `n_bytes`.
+      EOFError: the stream ends before the slice does.
     """
-    pending: list[bytes] = []
-    remaining = n_bytes
+    line = _OpenText(most_bytes)
+    for chunk in _read_chunks(stream, slice_):
+        first, *others = chunk.split(b"\n")
+        line.add(first)
+        if others:
+            last = others.pop()
+            lines = [line.close(b"\r"), *(_bound(other.removesuffix(b"\r"), most_bytes) for other in others)]
+            line = _OpenText(most_bytes)
+            if last:
+                line.add(last)
+            while lines:
+                yield _take(lines, PART_ROWS)
+    if line.is_begun:
+        yield [line.close(b"\r")]
+
+
+def read_whole(stream: Any, slice_: Slice, most_bytes: int) -> bytes | Imprint:
+    """A slice as one text, or of one with more than `most_bytes` the imprint; errors as in `read_lines`."""
+    text = _OpenText(most_bytes)
+    for chunk in _read_chunks(stream, slice_):
+        text.add(chunk)
+    return text.close()
+
+
+class _OpenText:
+    """A text that is read piece by piece; of one that grows too long only the imprint is kept."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._pieces: list[bytes] = []
+        self._n_bytes = 0
+        self._sha256 = hashlib.sha256()
+        self._held = b""
+
+    @property
+    def is_begun(self) -> bool:
+        return bool(self._pieces or self._n_bytes)
+
+    def add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._n_bytes += len(piece)
+        # One byte more, which may turn out to be of the line's end.
+        if self._n_bytes > self._most_bytes + 1:
+            for passed in self._pieces:
+                known = self._held + passed
+                self._sha256.update(known[:-1])
+                self._held = known[-1:]
+            self._pieces = []
+
+    def close(self, end: bytes = b"") -> bytes | Imprint:
+        """The text, or its imprint, without its end."""
+        if self._n_bytes <= self._most_bytes + 1:
+            return _bound(b"".join(self._pieces).removesuffix(end), self._most_bytes)
+        last = self._held.removesuffix(end)
+        self._sha256.update(last)
+        return Imprint(self._sha256.hexdigest(), self._n_bytes - len(self._held) + len(last))
+
+
+def _read_chunks(stream: Any, slice_: Slice) -> Iterator[bytes]:
+    remaining = n_bytes = slice_.end - slice_.start
     while remaining:
         chunk = stream.read(min(remaining, PART_BYTES))
         if not chunk:
             raise EOFError(f"expected {n_bytes} bytes, found {n_bytes - remaining}")
+        is_first = slice_.start == 0 and remaining == n_bytes
         remaining -= len(chunk)
-        head, newline, tail = chunk.rpartition(b"\n")
-        if newline:
-            lines = b"".join([*pending, head]).split(b"\n")
-            for begin in range(0, len(lines), PART_ROWS):
-                yield [line.removesuffix(b"\r") for line in lines[begin : begin + PART_ROWS]]
-            pending = [tail] if tail else []
-        else:
-            pending.append(tail)
-    if pending:
-        yield [b"".join(pending).removesuffix(b"\r")]
+        yield chunk.removeprefix(_BOM) if is_first else chunk
+
+
+def _bound(text: bytes, most_bytes: int) -> bytes | Imprint:
+    return text if len(text) <= most_bytes else Imprint.of(text)
+
+
+def _take(lines: list[bytes | Imprint], n_lines: int) -> list[bytes | Imprint]:
+    """Takes the first lines out of a list, so that nobody holds them longer than they are needed."""
+    taken = lines[:n_lines]
+    del lines[:n_lines]
+    return taken
 
 
 def _document_id(slice_: Slice, row: Row) -> str:

@@ -1,17 +1,19 @@
 """JSON lines: an object per line."""
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from schemas.dead_letters import Imprint
 from schemas.errors import ConfigError, ParseError
 from schemas.slices import FileRef, Slice
-from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, decode_id, read_lines
+from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, decode_id, read_lines, reject_long
 from transforms.corpora.files import open_stream
 from transforms.corpora.gold import join_tokens, read_gold
-from transforms.corpora.text import cut_lines, without_bom
+from transforms.corpora.text import cut_lines
 
 _PROBE_BYTES = 1 << 20
 
@@ -48,16 +50,26 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
 def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
     """A slice's documents in bounded parts; a line that holds something else than an object with a text is rejected."""
     fields = [pa.field(name, pa.string()) for name in config.keep_columns]
-    number = slice_.first_row
+    most_bytes = _most_line_bytes(config)
+    numbers = itertools.count(slice_.first_row)
+
+    def build(lines: list[bytes | Imprint]) -> Part:
+        rows = [_parse(line, next(numbers), config) for line in lines]
+        return build_part(slice_, rows, fields, has_gold=bool(config.gold_column), has_tags=config.has_tags)
+
     with open_stream(slice_.file, start=slice_.start) as stream:
-        for lines in read_lines(stream, slice_.end - slice_.start):
-            rows = [_parse(line, number + at, config) for at, line in enumerate(without_bom(lines, number))]
-            number += len(rows)
-            yield build_part(slice_, rows, fields, has_gold=bool(config.gold_column), has_tags=config.has_tags)
+        yield from map(build, read_lines(stream, slice_, most_bytes))
 
 
-def _parse(line: bytes, number: int, config: CorpusConfig) -> Row:
+def _most_line_bytes(config: CorpusConfig) -> int:
+    """Escapes make a line longer than its text, and other keys may stand beside it."""
+    return 2 * config.max_document_bytes + (1 << 20)
+
+
+def _parse(line: bytes | Imprint, number: int, config: CorpusConfig) -> Row:
     nothing: Sequence[Any] = [None] * len(config.keep_columns)
+    if isinstance(line, Imprint):
+        return reject_long(Row(number, None, kept=nothing), line, _most_line_bytes(config))
     if not line.strip():
         # A blank line is a document without text, as it is in a text file.
         return Row(number, None, kept=nothing)

@@ -1,15 +1,16 @@
 """Plain text: a document per line, or per file."""
 
+import itertools
 from collections.abc import Iterator
 
 import pyarrow as pa
 
+from schemas.dead_letters import Imprint
 from schemas.errors import ConfigError
 from schemas.slices import FileRef, Slice
-from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, read_lines
+from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, read_lines, read_whole, reject_long
 from transforms.corpora.files import compression_of, open_stream
 
-_BOM = b"\xef\xbb\xbf"
 _SCAN_BYTES = 4 << 20
 _MOST_COMPRESSED_SLICES = 16
 
@@ -57,24 +58,26 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
     Raises:
       FileError: the file breaks while it is read.
     """
+    most_bytes = config.max_document_bytes
+    numbers = itertools.count(slice_.first_row)
+
+    def build(texts: list[bytes | Imprint]) -> Part:
+        rows = [to_row(text, next(numbers)) for text in texts]
+        return build_part(slice_, rows, (), has_gold=False)
+
+    def to_row(text: bytes | Imprint, number: int) -> Row:
+        row = Row(number, None, id=slice_.file.source if config.document_per_file else None)
+        if isinstance(text, Imprint):
+            return reject_long(row, text, most_bytes)
+        row.text = text
+        return row
+
     with open_stream(slice_.file, start=slice_.start) as stream:
         if config.document_per_file:
-            # The whole file is one document, so it is held whole.
-            content = stream.read(slice_.end)
-            if len(content) != slice_.end:
-                raise EOFError(f"expected {slice_.end} bytes, found {len(content)}")
-            yield build_part(slice_, [Row(0, content.removeprefix(_BOM), id=slice_.file.source)], (), has_gold=False)
-            return
-        number = slice_.first_row
-        for lines in read_lines(stream, slice_.end - slice_.start):
-            rows = [Row(number + position, line) for position, line in enumerate(without_bom(lines, number))]
-            number += len(rows)
-            yield build_part(slice_, rows, (), has_gold=False)
-
-
-def without_bom(lines: list[bytes], first_row: int) -> list[bytes]:
-    """Takes the byte-order mark off the first line of a file."""
-    return [lines[0].removeprefix(_BOM), *lines[1:]] if first_row == 0 else lines
+            yield build([read_whole(stream, slice_, most_bytes)])
+        else:
+            # Unlike a loop, `map` holds no lines while their part is annotated.
+            yield from map(build, read_lines(stream, slice_, most_bytes))
 
 
 def _scan_lines(file: FileRef, slice_bytes: int) -> Iterator[tuple[int, int, int, int]]:

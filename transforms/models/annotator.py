@@ -1,7 +1,6 @@
 """Documents to annotations: a table in, a table out, with the dead letters and counts of what lay between."""
 
 import dataclasses
-import hashlib
 import itertools
 import math
 import time
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from schemas.annotations import ENTITY_TYPE, annotation_schema
 from schemas.calibration import Calibrator, Thresholds
-from schemas.dead_letters import count_letters, dead_letter
+from schemas.dead_letters import Imprint, count_letters, dead_letter
 from schemas.documents import DOCUMENT_FIELDS
 from schemas.errors import ConfigError, RecordError
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
@@ -140,32 +139,33 @@ class Annotator:
           A function that waits for their annotations, to be called once, in the order in which documents were begun.
         """
         texts = [text or "" for text in documents.column("text").to_pylist()]
-        encoded = [text.encode() for text in texts]
+        # One by one, so that the bytes of all are never held beside the texts.
+        imprints = [Imprint.of(text.encode()) for text in texts]
         failures = dict(failures or {})
-        for at, raw in enumerate(encoded):
-            if len(raw) > self._config.max_document_bytes:
+        for at, (_, size) in enumerate(imprints):
+            if size > self._config.max_document_bytes:
                 limit = self._config.max_document_bytes
-                failures[at] = RecordError("too_large", f"expected {limit} bytes of text at most, found {len(raw)}")
+                failures[at] = RecordError("too_large", f"expected {limit} bytes of text at most, found {size}")
         tagging = self._tagger.begin(["" if at in failures else text for at, text in enumerate(texts)])
-        return lambda: self._finish(documents, source, (texts, encoded), failures, tagging())
+        return lambda: self._finish(documents, source, (texts, imprints), failures, tagging())
 
     def _finish(
         self,
         documents: pa.Table,
         source: str,
-        read: tuple[list[str], list[bytes]],
+        read: tuple[list[str], list[Imprint]],
         failures: Mapping[int, RecordError],
         tagging: Tagging,
     ) -> AnnotatedPart:
-        """Entities to annotations, dead letters and counts; `read` is the texts and their UTF-8."""
-        texts, encoded = read
+        """Entities to annotations, dead letters and counts; `read` is the texts and their imprints."""
+        texts, imprints = read
         failures = {**tagging.failures, **failures}
         started = time.perf_counter()
         if self._config.calibrator:
             scores = calibrate_scores(self._config.calibrator, tagging.score, tagging.label, self._tagger.labels)
             tagging = dataclasses.replace(tagging, score=scores)
         columns = _EntityColumns(texts, tagging, self._tagger.labels, self._thresholds, self._config.offset_unit)
-        digests = [hashlib.sha256(raw).hexdigest() for raw in encoded]
+        digests = [imprint.digest for imprint in imprints]
         good = np.array([at not in failures for at in range(len(texts))], dtype=bool)
         annotations = self._build_table(documents, source, columns, tagging, digests).filter(pa.array(good))
         rejects = tuple(
@@ -175,7 +175,7 @@ class Annotator:
                 stage="annotate",
                 row=documents.column("row")[at].as_py(),
                 document_id=documents.column("id")[at].as_py(),
-                text=encoded[at],
+                text=imprints[at],
             )
             for at, error in sorted(failures.items())
         )

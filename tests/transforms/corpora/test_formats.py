@@ -52,6 +52,11 @@ def test_corpus_config_refuses_kept_columns_that_the_output_has():
         CorpusConfig(keep_columns=("row", "lang", "entities"))
 
 
+def test_describe_leaves_the_limit_to_the_settings_of_entities():
+    assert CorpusConfig(max_document_bytes=1).describe() == CorpusConfig().describe()
+    assert CorpusConfig(document_per_file=True).describe() != CorpusConfig().describe()
+
+
 def test_survey_file_describes_and_cuts(make_file):
     file = make_file("a.jsonl.gz", gzip.compress(b'{"text": "x", "lang": "de", "gold": []}\n' * 3))
     survey = survey_file(file, CorpusConfig(keep_columns=("lang",), gold_column="gold"), 1)

@@ -1,6 +1,7 @@
 """JSON lines: what is an object with a text is a document, everything else is a dead letter of one line."""
 
 import gzip
+import hashlib
 import json
 
 import pytest
@@ -98,6 +99,17 @@ def test_read_parts_rejects_a_bad_line_and_keeps_its_neighbours(read_lines, line
     assert [(row["row"], row["text"]) for row in documents] == [(0, "before"), (2, "after")]
     assert (letter["error"], letter["row"]) == (code, 1)
     assert fragment in letter["message"]
+
+
+def test_read_parts_passes_over_a_longer_line_and_keeps_its_neighbours(read_lines):
+    most = 2 * 10 + (1 << 20)
+    whole = b'{"k": 1, "text": "x"}'.ljust(most)
+    options = {"max_document_bytes": 10, "keep_columns": ("k",)}
+    documents, (letter,) = read_lines(whole, whole + b" ", whole, **options)
+    assert [(row["row"], row["text"]) for row in documents] == [(0, "x"), (2, "x")]
+    assert (letter["row"], letter["error"], letter["size_bytes"]) == (1, "too_large", most + 1)
+    assert letter["digest"] == hashlib.sha256(whole + b" ").hexdigest()
+    assert letter["message"] == f"expected {most} bytes at most, found {most + 1}"
 
 
 def test_read_parts_keeps_the_id_of_a_rejected_object(read_lines):

@@ -27,6 +27,8 @@ COMPRESS = {
     ".xz": lzma.compress,
 }
 CONFIG = CorpusConfig()
+BOM = b"\xef\xbb\xbf"
+TOLD = ("error", "digest", "size_bytes")
 
 line_contents = st.one_of(
     st.just(b""),
@@ -41,43 +43,47 @@ def file_contents(draw):
     lines = draw(st.lists(line_contents, max_size=30))
     ends = draw(st.lists(st.sampled_from([b"\n", b"\r\n"]), min_size=len(lines), max_size=len(lines)))
     content = b"".join(line + end for line, end in zip(lines, ends, strict=True))
-    bom = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
+    bom = draw(st.sampled_from([b"", BOM]))
     last = draw(st.sampled_from([b"", b"no newline", b"caf\xc3"]))
     return bom + content + last
 
 
 def expect_lines(content):
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = content.removeprefix(BOM).split(b"\n")
     if content.endswith(b"\n") or not content:
         lines.pop()
     return [line.removesuffix(b"\r") for line in lines]
 
 
-def read_by_number(slices):
-    """Row numbers to texts, or to the digest of what is no text."""
+def read_by_number(slices, config):
+    """Row numbers to texts, or to what is told of those that are rejected."""
     rows = {}
     for slice_ in slices:
-        for part in text.read_parts(slice_, CONFIG):
+        for part in text.read_parts(slice_, config):
             rows |= {row["row"]: row["text"] for row in part.documents.to_pylist()}
-            rows |= {letter["row"]: (letter["error"], letter["digest"]) for letter in part.rejects}
+            rows |= {letter["row"]: tuple(letter[key] for key in TOLD) for letter in part.rejects}
     return rows
 
 
-def text_or_digest(line):
+def text_or_imprint(line, most_bytes):
     try:
-        return line.decode()
+        if len(line) <= most_bytes:
+            return line.decode()
+        error = "too_large"
     except UnicodeDecodeError:
-        return "bad_utf8", hashlib.sha256(line).hexdigest()
+        error = "bad_utf8"
+    return error, hashlib.sha256(line).hexdigest(), len(line)
 
 
 @given(
     content=file_contents(),
     slice_bytes=st.integers(1, 300),
     suffix=st.sampled_from(sorted(COMPRESS)),
-    block=st.integers(1, 90),
+    block=st.integers(len(BOM), 90),
+    most_bytes=st.sampled_from([0, 1, 8, 100, 1 << 20]),
 )
 @settings(max_examples=150, deadline=None)
-def test_read_parts_gives_the_lines_of_the_file_however_it_is_cut(content, slice_bytes, suffix, block):
+def test_read_parts_gives_the_lines_of_the_file_however_it_is_cut(content, slice_bytes, suffix, block, most_bytes):
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(documents, "PART_BYTES", block),
@@ -87,14 +93,14 @@ def test_read_parts_gives_the_lines_of_the_file_however_it_is_cut(content, slice
         path = Path(folder, f"a.txt{suffix}")
         path.write_bytes(COMPRESS[suffix](content))
         slices = text.cut_slices(stat_file(str(path)), CONFIG, slice_bytes)
-        rows = read_by_number(slices)
+        rows = read_by_number(slices, CorpusConfig(max_document_bytes=most_bytes))
     lines = expect_lines(content)
     bounds = [0, *(slice_.end for slice_ in slices)]
     assert [(slice_.start, slice_.end) for slice_ in slices] == list(itertools.pairwise(bounds))
     assert bounds[-1] == len(content)
     assert [slice_.first_row for slice_ in slices] == [sum(s.rows for s in slices[:at]) for at in range(len(slices))]
     assert sum(slice_.rows for slice_ in slices) == len(lines)
-    assert rows == {number: text_or_digest(line) for number, line in enumerate(lines)}
+    assert rows == {number: text_or_imprint(line, most_bytes) for number, line in enumerate(lines)}
 
 
 def test_cut_slices_cuts_at_line_ends_at_or_after_the_wanted_size(make_file):
@@ -174,6 +180,41 @@ def test_read_parts_reads_one_line_of_50_mb_in_order(make_file, read_corpus):
     assert len(slices) == 2
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+def test_read_parts_passes_over_a_longer_line_and_keeps_its_neighbours(make_file, read_corpus, end):
+    line = b"0123456789" * 1_000_000
+    content = b"before\n" + line + end + (b"after" if end else b"")
+    file = make_file("a.txt.gz", gzip.compress(content, 1))
+    rows, (letter,), _ = read_corpus(file, CorpusConfig(max_document_bytes=len(line) - 1))
+    assert [(row["row"], row["text"]) for row in rows] == [(0, "before"), (2, "after")][: 2 if end else 1]
+    assert (letter["row"], *(letter[key] for key in TOLD)) == (
+        1,
+        "too_large",
+        hashlib.sha256(line).hexdigest(),
+        len(line),
+    )
+    assert letter["message"] == "expected 9999999 bytes at most, found 10000000"
+    assert len(read_corpus(file, CorpusConfig(max_document_bytes=len(line)))[0]) == len(rows) + 1
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_read_parts_never_holds_a_text_that_is_too_long(make_file, measure_memory, is_whole):
+    program = (
+        "from transforms.corpora import text\n"
+        "from transforms.corpora.documents import CorpusConfig\n"
+        "from transforms.corpora.files import stat_file\n"
+        "config = CorpusConfig(max_document_bytes=4 << 20, document_per_file=bool(int(sys.argv[2])))\n"
+        "ready()\n"
+        "(slice_,) = text.cut_slices(stat_file(sys.argv[1]), config, 1 << 30)\n"
+        "(part,) = text.read_parts(slice_, config)\n"
+        "print(part.documents.num_rows, part.rejects[0]['size_bytes'])"
+    )
+    file = make_file("a.txt.gz", gzip.compress(bytes(100 << 20), 1))
+    printed, grown = measure_memory(program, file.uri, str(int(is_whole)))
+    assert printed == ["0", str(100 << 20)]
+    assert grown < 40 << 20
+
+
 def test_read_parts_takes_a_whole_file_as_a_document(make_file, read_corpus):
     file = make_file("a.txt.gz", gzip.compress(b"\xef\xbb\xbfone\r\n\ntwo\n"))
     rows, _, _ = read_corpus(file, CorpusConfig(document_per_file=True), slice_bytes=1)
@@ -188,6 +229,15 @@ def test_read_parts_takes_an_empty_file_as_an_empty_document(make_file, read_cor
 def test_read_parts_rejects_a_whole_file_of_invalid_utf8(make_file, read_corpus):
     rows, (letter,), _ = read_corpus(make_file("a.txt", b"one\n\xff\n"), CorpusConfig(document_per_file=True))
     assert (rows, letter["error"]) == ([], "bad_utf8")
+
+
+def test_read_parts_rejects_a_whole_file_that_is_too_long(make_file, read_corpus):
+    content = b"one\ntwo\r"
+    file = make_file("a.txt", BOM + content)
+    rows, (letter,), _ = read_corpus(file, CorpusConfig(document_per_file=True, max_document_bytes=len(content) - 1))
+    assert (rows, letter["id"], letter["size_bytes"]) == ([], file.uri, len(content))
+    assert (letter["error"], letter["digest"]) == ("too_large", hashlib.sha256(content).hexdigest())
+    assert read_corpus(file, CorpusConfig(document_per_file=True, max_document_bytes=len(content)))[0]
 
 
 def test_read_parts_of_a_whole_file_that_shrank_is_a_file_error(make_file):
