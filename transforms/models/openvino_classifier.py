@@ -77,14 +77,11 @@ class OpenvinoClassifier:
                 request = self._idle.pop()
             except IndexError:
                 request = self._model.create_infer_request()
-            inputs = {"input_ids": ids, "attention_mask": padding_mask(lengths, ids.shape[1])}
-            # Shared, they are not copied; the function below keeps them until they have been read.
-            request.start_async(inputs, share_inputs=True)
+            request.start_async({"input_ids": ids, "attention_mask": padding_mask(lengths, ids.shape[1])})
 
         def fetch() -> FloatArray:
             with memory_errors_told():
                 request.wait()
-                inputs.clear()
                 probabilities: FloatArray = request.get_output_tensor(0).data.copy()
                 self._idle.append(request)
                 return probabilities
