@@ -28,7 +28,7 @@ from benchmarks.peers.corpora import SAMPLE
 from benchmarks.peers.documents import read_documents
 from benchmarks.peers.machine import describe_machine
 from benchmarks.peers.measurements import say
-from benchmarks.peers.processes import ROOT, ContenderError
+from benchmarks.peers.processes import ROOT, ContenderError, find_tree
 from benchmarks.peers.tables import Table
 
 _SAMPLE_S, _TELL_S = 0.5, 20
@@ -158,10 +158,9 @@ def _watch(process, output, started):
     import psutil
 
     told = started
-    root = psutil.Process(process.pid)
     while process.poll() is None:
         memory, handles = 0, 0
-        for each in _tree(root):
+        for each in find_tree(process.pid):
             try:
                 memory, handles = memory + each.memory_info().rss, handles + each.num_fds()
             except psutil.Error:
@@ -172,16 +171,6 @@ def _watch(process, output, started):
             told = time.perf_counter()
             say(f"    {sample.at_s:,.0f} s: {sample.commits} slices, {sample.mib:,.0f} MiB, {handles} open files")
         time.sleep(_SAMPLE_S)
-
-
-def _tree(root):
-    """A process and its workers, those that are there."""
-    import psutil
-
-    try:
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 def _commits(output):

@@ -143,7 +143,7 @@ def run(
             planned = time.monotonic()
             job = dataclasses.replace(job, tagger=_set_budget(job, pending))
             started += time.monotonic() - planned  # Measuring a budget is no part of the run.
-            _annotate(job, beam_flags)
+            _annotate(job, pending, beam_flags)
         report = _finish(job, pending, time.monotonic() - started)
     return _conclude(job, report)
 
@@ -291,15 +291,17 @@ def _read(flag: str, uri: str) -> str:
 
 def _read_report(job: _Job) -> dict[str, Any] | None:
     """The report of a finished run; None where it is not what was written, so that it has to be written again."""
+    from transforms.storage.runs import MANIFEST
+
     try:
         report = json.loads(job.store.read(_REPORT))
-        manifest = json.loads(job.store.read("_MANIFEST.json"))
+        manifest = json.loads(job.store.read(MANIFEST))
         return report if report["documents"] == manifest["tally"]["documents"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _annotate(job: _Job, beam_flags: Sequence[str]) -> None:
+def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) -> None:
     """Annotates what is not committed: by workers that are watched, or by a runner that watches its own."""
     from pipelines.annotating import SliceWork
     from pipelines.progress import watch_commits
@@ -326,21 +328,16 @@ def _annotate(job: _Job, beam_flags: Sequence[str]) -> None:
     try:
         with watch_commits(job.store, job.state.slices, is_shown=options.progress):
             if job.supervision:
-                Crew(work, job.store, lambda: _pending(job), job.supervision).run()
+                Crew(work, job.store, lambda: _pending(job), job.supervision).run(pending)
             else:
-                work.run(_pending(job))
+                work.run(pending)
     except ConfigError:
         raise
     except PipelineError as error:
         n_done = len(job.state.slices) - len(_pending(job))
-        if str(error).startswith("FileError: "):
-            raise PipelineError(
-                f"{error} (after {n_done} of {len(job.state.slices)} slices; mend the file, or set --bad-files "
-                "dead-letter)"
-            ) from error
-        raise PipelineError(
-            f"{error} (after {n_done} of {len(job.state.slices)} slices; the same command goes on from there)"
-        ) from error
+        is_file = str(error).startswith("FileError: ")
+        remedy = "mend the file, or set --bad-files dead-letter" if is_file else "the same command goes on from there"
+        raise PipelineError(f"{error} (after {n_done} of {len(job.state.slices)} slices; {remedy})") from error
 
 
 def _pending(job: _Job) -> list["Slice"]:

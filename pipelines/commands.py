@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.options import LOCAL_WORKER_FLAGS
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from transforms.storage.store import Store
 
 COMMAND = "_command.json"
-_HARMLESS_FLAGS = ("--runner", "--direct_num_workers", "--direct_running_mode")
+_HARMLESS_FLAGS = ("--runner", *LOCAL_WORKER_FLAGS)
 
 
 def record_command(store: "Store", options: Any, beam_flags: Sequence[str]) -> None:

@@ -25,6 +25,9 @@ else:
 
 T = TypeVar("T")
 
+LOCAL_WORKER_FLAGS = ("--direct_num_workers", "--direct_running_mode")
+"""Beam's flags for the workers of a local runner, for which our own workers stand."""
+
 
 def option(
     text: str,

@@ -64,13 +64,15 @@ class Crew:
         self._n_pending = 0
         self._n_in_a_row = 0
 
-    def run(self) -> None:
+    def run(self, slices: Sequence["Slice"]) -> None:
         """Works until every slice is committed.
+
+        Args:
+          slices: those that are pending as it begins.
 
         Raises:
           ConfigError, PipelineError: what a worker found; or workers die without getting anywhere.
         """
-        slices = self._pending()
         self._n_pending = len(slices)
         try:
             for place in range(min(self._supervision.workers, len(slices))):

@@ -7,11 +7,11 @@ them: the number that is asked for is that of our own processes, each with a run
 import os
 from collections.abc import Sequence
 
+from pipelines.options import LOCAL_WORKER_FLAGS
 from pipelines.supervision import Supervision
 from schemas.errors import ConfigError
 
 _LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner")
-_WORKER_FLAGS = ("--direct_num_workers", "--direct_running_mode")
 
 
 def is_local(beam_flags: Sequence[str]) -> bool:
@@ -62,7 +62,7 @@ def without_local_workers(beam_flags: Sequence[str]) -> list[str]:
     is_value = False
     for flag in beam_flags:
         name, _, value = flag.partition("=")
-        if name in _WORKER_FLAGS:
+        if name in LOCAL_WORKER_FLAGS:
             is_value = not value
         elif not is_value or name.startswith("--"):
             kept.append(flag)

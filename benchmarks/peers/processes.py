@@ -127,9 +127,18 @@ def _tree_mib(pid):
     except ImportError:
         return 0.0
     total = 0
-    with contextlib.suppress(psutil.NoSuchProcess):
-        root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
+    for process in find_tree(pid):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
     return total / 2**20
+
+
+def find_tree(pid):
+    """A process and its descendants as psutil has them; none once it is gone."""
+    import psutil
+
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return []

@@ -32,7 +32,7 @@ _N_LINES = 40
 
 @pytest.fixture
 def crew(tmp_path):
-    """Makes a crew over texts, a slice of about ten each; gives it, its store and its slices."""
+    """Makes a crew over texts, a slice of about ten each; gives a function that runs it, its store and its slices."""
 
     def make(texts, *, workers=1, max_restarts=5, timeout_s=60.0, **config):
         (tmp_path / "in.txt").write_text("\n".join(texts) + "\n")
@@ -53,7 +53,8 @@ def crew(tmp_path):
             beam_flags=(),
         )
         supervision = Supervision(workers=workers, max_restarts=max_restarts, timeout_s=timeout_s)
-        return Crew(work, store, lambda: pending_slices(store, slices), supervision), store, slices
+        crew = Crew(work, store, lambda: pending_slices(store, slices), supervision)
+        return lambda: crew.run(pending_slices(store, slices)), store, slices
 
     return make
 
@@ -82,8 +83,8 @@ def _children():
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_crew_annotates_every_document_once(crew, workers):
     before = _children()
-    crew, store, slices = crew(_lines(), workers=workers, pause_s=0.005)
-    crew.run()
+    run, store, slices = crew(_lines(), workers=workers, pause_s=0.005)
+    run()
     assert _rows(store, slices) == [(row, None) for row in range(_N_LINES)]
     assert all(len(store.read(f"_commits/{slice_.slice_id}")) for slice_ in slices)
     assert len(store.list("_claims")) == len(slices), "no slice was begun by two workers"
@@ -91,15 +92,15 @@ def test_a_crew_annotates_every_document_once(crew, workers):
 
 
 def test_workers_of_a_crew_share_the_slices(crew):
-    crew, store, _ = crew(_lines(), workers=2, pause_s=0.05)
-    crew.run()
+    run, store, _ = crew(_lines(), workers=2, pause_s=0.05)
+    run()
     shares = Counter(json.loads(store.read(f"_claims/{name}"))["name"] for name in store.list("_claims"))
     assert len(shares) == 2, shares
 
 
 def test_a_document_that_kills_its_worker_is_a_dead_letter_after_three_tries(crew, capsys):
-    crew, store, slices = crew(_lines(at=13, text="Crash"))
-    crew.run()
+    run, store, slices = crew(_lines(at=13, text="Crash"))
+    run()
     assert _rows(store, slices) == [(row, "crash" if row == 13 else None) for row in range(_N_LINES)]
     attempts = Counter(name.partition(".")[0] for name in store.list("_claims"))
     assert max(attempts.values()) == 3
@@ -107,21 +108,21 @@ def test_a_document_that_kills_its_worker_is_a_dead_letter_after_three_tries(cre
 
 
 def test_a_worker_that_loses_its_device_is_replaced_and_the_document_that_did_it_a_dead_letter(crew, capsys):
-    crew, store, slices = crew(_lines(at=13, text="Device"))
-    crew.run()
+    run, store, slices = crew(_lines(at=13, text="Device"))
+    run()
     assert _rows(store, slices) == [(row, "crash" if row == 13 else None) for row in range(_N_LINES)]
     assert capsys.readouterr().err.count("could not go on (the device failed") == 2
 
 
 def test_a_document_that_hangs_is_a_dead_letter_and_its_worker_is_replaced_once(crew, capsys):
-    crew, store, slices = crew(_lines(at=29, text="Hang"), timeout_s=3.0, workers=2)
-    crew.run()
+    run, store, slices = crew(_lines(at=29, text="Hang"), timeout_s=3.0, workers=2)
+    run()
     assert _rows(store, slices) == [(row, "timeout" if row == 29 else None) for row in range(_N_LINES)]
     assert capsys.readouterr().err.count("was silent for") == 1
 
 
 def test_a_worker_that_somebody_kills_costs_nothing(crew):
-    crew, store, slices = crew(_lines(), workers=2, pause_s=0.02)
+    run, store, slices = crew(_lines(), workers=2, pause_s=0.02)
     before = _children()
 
     def kill_one():
@@ -131,22 +132,22 @@ def test_a_worker_that_somebody_kills_costs_nothing(crew):
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    crew.run()
+    run()
     killer.join()
     assert _rows(store, slices) == [(row, None) for row in range(_N_LINES)]
 
 
 def test_a_crew_gives_up_when_workers_die_without_getting_on(crew):
-    crew, store, _ = crew(_lines(), max_restarts=1, loads=False)
+    run, store, _ = crew(_lines(), max_restarts=1, loads=False)
     with pytest.raises(PipelineError, match=r"the last 2 lost without a slice committed .* died \(exit status 3\)"):
-        crew.run()
+        run()
     assert not store.list("_commits")
 
 
 def test_a_crew_stops_at_what_no_new_worker_would_mend(crew, capfd):
-    crew, _, _ = crew(_lines(at=3, text="Nonsense"), workers=2)
+    run, _, _ = crew(_lines(at=3, text="Nonsense"), workers=2)
     with pytest.raises(ModelError, match="found nonsense"):
-        crew.run()
+        run()
     assert not capfd.readouterr().err
 
 

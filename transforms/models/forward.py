@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from schemas.errors import ModelError, RecordError, TaggingError
 from transforms.models.tagger import FloatArray, IntArray, TokenClassifier
-from transforms.text.packing import pack_windows
+from transforms.text.packing import fill_lengths, pack_windows
 from transforms.text.stitching import Stitcher
 from transforms.text.tokens import ColumnTokenizer, TokenColumns
 from transforms.text.windows import Windows
@@ -162,10 +162,9 @@ class WindowRunner:
             end = begin + len(inner)
             row[begin:end] = inner
             row[end : end + len(self._suffix)] = self._suffix
-        n_filler = at.rows - len(at.windows)
         # The last window again: a row without tokens may be NaN, and would spoil scales taken over the batch.
         ids[len(at.windows) :] = ids[len(at.windows) - 1]
-        return ids, np.pad(self._lengths(at.work, at.windows), (0, n_filler), mode="edge")
+        return ids, fill_lengths(self._lengths(at.work, at.windows), at.rows)
 
     def _split(self, at: "_Pass", error: Exception) -> list["_Pass"]:
         """What to run instead of a pass that failed; a window that fails alone takes its documents with it."""

@@ -21,7 +21,7 @@ from transforms.models.backends import BackendConfig
 from transforms.models.checkpoint import cache_folder
 from transforms.models.processor import read_flags, read_processor
 from transforms.models.tagger import FloatArray, IntArray, TokenClassifier
-from transforms.text.packing import Batch, pack_windows
+from transforms.text.packing import Batch, fill_lengths, pack_windows
 
 BUDGETS = {"cpu": (512, 1024, 2048, 4096, 8192), "cuda": (16384, 32768, 65536, 131072)}
 _ROUNDS = 3
@@ -77,8 +77,7 @@ def measure_budgets(
 
 def _make_up(batch: Batch, lengths: IntArray) -> tuple[IntArray, IntArray]:
     """Ids and lengths of a batch, for the time it takes does not depend on what the ids are."""
-    n_filler = batch.rows - len(batch.windows)
-    return np.ones((batch.rows, batch.longest), dtype=np.int64), np.pad(lengths[batch.windows], (0, n_filler), "edge")
+    return np.ones((batch.rows, batch.longest), dtype=np.int64), fill_lengths(lengths[batch.windows], batch.rows)
 
 
 def _pick(batches: Sequence[Batch], trial_tokens: int) -> list[Batch]:

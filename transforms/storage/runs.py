@@ -119,7 +119,7 @@ def read_plans(store: Store) -> list[Plan]:
     """Every plan of a run, in order; none where no run lies.
 
     Raises:
-      ConfigError: a plan holds a password or the query of a URL, as those of earlier versions may.
+      ConfigError: a plan cannot be read, or holds a password or the query of a URL, as those of earlier versions may.
     """
     plans: list[Plan] = []
     while True:

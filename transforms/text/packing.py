@@ -68,6 +68,15 @@ def round_lengths(lengths: npt.NDArray[np.int64], most_tokens: int) -> npt.NDArr
     return padded
 
 
+def fill_lengths(lengths: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
+    """Lengths of a batch's windows (n_windows,) to those of its rows (rows,): filler is the last window again.
+
+    >>> fill_lengths(np.array([5, 3]), 4).tolist()
+    [5, 3, 3, 3]
+    """
+    return np.pad(lengths, (0, rows - len(lengths)), mode="edge")
+
+
 def padding_mask(lengths: npt.NDArray[np.int64], longest: int) -> npt.NDArray[np.int64]:
     """Which tokens of a batch are real, (n_windows, longest): ones, then zeros where it is padded on the right.
 
