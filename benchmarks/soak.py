@@ -78,8 +78,8 @@ class Soak:
 
     @property
     def work_s(self):
-        """From the first commit to the last."""
-        return float(self.committed[-1, 0] - self.committed[0, 0])
+        """From the first commit to the last; NaN where they are one."""
+        return float(self.committed[-1, 0] - self.committed[0, 0]) or float("nan")
 
     def write_share(self, tokens_per_s=0):
         """Share of its time that it wrote and committed, or that it would beside a model of some speed."""
@@ -185,7 +185,7 @@ def tabulate(soaks, tokens_per_s):
         ("text, MiB", lambda s: f"{s.n_bytes / 2**20:,.0f}"),
         ("slices", lambda s: f"{len(s.committed):,}"),
         ("wall, s", lambda s: f"{s.wall_s:,.1f}"),
-        ("documents/s from first to last commit", lambda s: f"{s.committed[1:, 1].sum() / s.work_s:,.0f}"),
+        ("documents/s from first to last commit", lambda s: _known(s.committed[1:, 1].sum() / s.work_s, ",.0f")),
         ("peak memory, MiB", lambda s: f"{max(each.mib for each in s.samples):,.0f}"),
         ("growth of memory, MiB per 100,000 documents", lambda s: _known(s.slope("mib"), "+,.2f")),
         ("open files, fewest to most", lambda s: _span([each.handles for each in s.samples])),
@@ -195,7 +195,7 @@ def tabulate(soaks, tokens_per_s):
             lambda s: _known(s.quarters(), ".3f"),
         ),
         ("last quarter over first", lambda s: _known(s.quarters()[-1] / s.quarters()[0], ".2f")),
-        ("commits/s", lambda s: f"{(len(s.committed) - 1) / s.work_s:,.2f}"),
+        ("commits/s", lambda s: _known((len(s.committed) - 1) / s.work_s, ",.2f")),
         ("writing and committing, share of its time", lambda s: f"{s.write_share():.2%}"),
         (f"the same beside a model of {tokens_per_s:,} tokens/s", lambda s: f"{s.write_share(tokens_per_s):.2%}"),
     ]
