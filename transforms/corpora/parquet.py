@@ -49,16 +49,18 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
 
 
 def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Slice]:
-    """Cuts a file into runs of row groups with about `slice_bytes` of text by the footer's account.
+    """Cuts a file into runs of row groups with about `slice_bytes` each, by the footer's account of all columns.
+
+    The account of the column of texts alone would be nearer, but asking Arrow for it ends the process where a footer is
+    damaged.
 
     Raises:
       FileError: the file has no readable footer.
     """
     with _open(file) as parquet:
         metadata = parquet.metadata
-        column = _leaf_index(parquet, _text_source(parquet.schema_arrow, config))
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-        sizes = [(group.num_rows, group.column(column).total_uncompressed_size) for group in groups]
+        sizes = [(group.num_rows, group.total_byte_size) for group in groups]
     slices = []
     begin = first_row = rows = size = 0
     for index, (n_rows, n_bytes) in enumerate(sizes):
@@ -91,7 +93,7 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
         fields = [schema.field(name) for name in config.keep_columns]
         has_gold = bool(config.gold_column)
         columns = list(dict.fromkeys(name for name in names if name))
-        batch_rows = _batch_rows(parquet, text_source, groups)
+        batch_rows = _batch_rows(parquet, groups)
         for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=list(groups), columns=columns):
             rows = _to_rows(batch, number, id_column, config)
             number += len(rows)
@@ -125,12 +127,6 @@ def _holds_text(type_: pa.DataType) -> bool:
     return any(check(type_) for check in (*checks, pa.types.is_large_binary)) or pa.types.is_null(type_)
 
 
-def _leaf_index(parquet: pq.ParquetFile, name: str) -> int:
-    paths = [parquet.schema.column(index).path for index in range(len(parquet.schema))]
-    # The leaf of a list lies below the list's own name.
-    return next(index for index, path in enumerate(paths) if path == name or path.startswith(f"{name}."))
-
-
 def _text_source(schema: pa.Schema, config: CorpusConfig) -> str:
     """The column that texts are read from: that of the tokens, when there is none of texts."""
     if config.tokens_column and schema.get_field_index(config.text_column) < 0:
@@ -138,11 +134,10 @@ def _text_source(schema: pa.Schema, config: CorpusConfig) -> str:
     return config.text_column
 
 
-def _batch_rows(parquet: pq.ParquetFile, text_column: str, groups: range) -> int:
-    column = _leaf_index(parquet, text_column)
+def _batch_rows(parquet: pq.ParquetFile, groups: range) -> int:
     row_groups = [parquet.metadata.row_group(group) for group in groups]
     n_rows: int = sum(group.num_rows for group in row_groups)
-    n_bytes: int = sum(group.column(column).total_uncompressed_size for group in row_groups)
+    n_bytes: int = sum(group.total_byte_size for group in row_groups)
     return max(1, min(_MOST_ROWS, PART_BYTES * n_rows // max(n_bytes, 1)))
 
 
