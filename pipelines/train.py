@@ -35,6 +35,7 @@ from training.examples import (
     split_words,
 )
 from training.methods.methods import METHODS
+from training.specs import parse_spec, render_spec
 from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
 
@@ -57,7 +58,7 @@ class TrainOptions:
     base: str = option("model to begin from: a directory or a hub name", metavar="MODEL")
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
-    method: str = option("which weights are trained", "full", choices=tuple(METHODS))
+    method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
     map: tuple[str, ...] = option("rename a label, or drop it with O; others are kept", (), metavar="LABEL=LABEL")
     epochs: int = option("passes over the training files", _DEFAULTS.epochs)
     batch_size: int = option("windows in a step", _DEFAULTS.batch_size)
@@ -99,6 +100,8 @@ class _Run:
     config: TrainConfig
     data: _Data
     encoder: "Encoder"
+    method: str
+    method_config: Any
 
     @property
     def output(self) -> Path:
@@ -123,11 +126,14 @@ def main(arguments: Sequence[str]) -> int:
         has_beam=False,
     )
     config = options.config
+    method, method_config = parse_spec(
+        options.method, {name: method.config for name, method in METHODS.items()}, flag="--method"
+    )
     check_output(Path(options.output), work_name=_WORK_NAME)
     data = _read_data(options)
     encoder = open_encoder(options.base)
     check_max_tokens(encoder, config.max_tokens)
-    run = _Run(options, config, data, encoder)
+    run = _Run(options, config, data, encoder, method, method_config)
     prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
     _show_progress()
     with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
@@ -154,7 +160,7 @@ def _describe_training(run: _Run) -> dict[str, Any]:
     """All that the trained weights depend on."""
     return {
         **dataclasses.asdict(run.config),
-        "method": run.options.method,
+        "method": render_spec(run.method, run.method_config),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
         "train": [file.digest for file in run.data.train],
@@ -163,10 +169,10 @@ def _describe_training(run: _Run) -> dict[str, Any]:
 
 
 def _train(run: _Run) -> CheckpointCard:
-    config, tokenizer, method = run.config, run.encoder.tokenizer, METHODS[run.options.method]
+    config, tokenizer, method = run.config, run.encoder.tokenizer, METHODS[run.method]
     tag_set = build_bio_tags(run.data.labels)
     model = load_model(run.encoder, tag_set, dropout=config.dropout, seed=config.seed)
-    model = method.apply(model, method.config())
+    model = method.apply(model, run.method_config)
     own = ColumnTokenizer(tokenizer.backend_tokenizer.to_str())
     train_files, dev_files, test_files = (
         split_words(files, own) for files in (run.data.train, run.data.dev, run.data.test)
@@ -196,18 +202,17 @@ def _build_card(
     run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
 ) -> CheckpointCard:
     sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
-    method_config = METHODS[run.options.method].config()
     return CheckpointCard(
         base=run.encoder.name,
         base_digest=digest_weights(run.options.base),
-        method=run.options.method,
+        method=run.method,
         labels=run.data.labels,
         tags=build_bio_tags(run.data.labels).tags,
         label_map=run.data.label_map,
         data=tuple(file.describe(role) for role, file in run.data.roles),
         options={
             **dataclasses.asdict(run.config),
-            **dataclasses.asdict(method_config),
+            **dataclasses.asdict(run.method_config),
             "dtype": run.options.dtype,
         },
         steps=outcome.steps,

@@ -67,8 +67,13 @@ def _resume_after_kills(n_kills, corpus, tmp_path, model):
     rows, expected = read_rows(tmp_path / "out"), read_rows(tmp_path / "undisturbed")
     assert len({(row["source"], row["row"]) for row in rows}) == len(rows) == len(expected) == 2400
     assert rows == expected
-    run = run_folder(tmp_path / "out")
-    assert not list((run / "_attempts").iterdir())
+    assert _data(tmp_path / "out") == _data(tmp_path / "undisturbed")
+    assert not list((run_folder(tmp_path / "out") / "_attempts").iterdir())
+
+
+def _data(output):
+    """Every file of the run's data, by name, to the last byte."""
+    return {path.name: path.read_bytes() for path in (run_folder(output) / "data").iterdir()}
 
 
 def test_a_run_killed_three_times_ends_as_an_undisturbed_one(long_corpus, tmp_path, tiny_checkpoint):
@@ -77,8 +82,8 @@ def test_a_run_killed_three_times_ends_as_an_undisturbed_one(long_corpus, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_run_killed_twenty_times_ends_as_an_undisturbed_one(long_corpus, tmp_path, tiny_checkpoint):
-    _resume_after_kills(20, long_corpus, tmp_path, tiny_checkpoint)
+def test_a_run_killed_fifty_times_ends_as_an_undisturbed_one(long_corpus, tmp_path, tiny_checkpoint):
+    _resume_after_kills(50, long_corpus, tmp_path, tiny_checkpoint)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
