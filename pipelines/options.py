@@ -103,7 +103,9 @@ def parse_options(
     values = vars(given)
     config = values.pop("config", None)
     defaults, config_flags = read_config(Path(config), options) if config else ({}, [])
-    check_beam_flags([*config_flags, *beam_flags], options, has_beam=has_beam)
+    if config_flags:
+        check_beam_flags(config_flags, options, has_beam=has_beam, where=f" from [beam] in {config!r}")
+    check_beam_flags(beam_flags, options, has_beam=has_beam)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     merged = {**defaults, **values}
     missing = [
@@ -148,8 +150,14 @@ def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
     return values, flags
 
 
-def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool) -> None:
+def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool, where: str = "") -> None:
     """Refuses flags that neither the job nor Beam knows, and values that Beam does not take.
+
+    Args:
+      flags: what is left for Beam.
+      options: the options of the job.
+      has_beam: whether the job has a use for flags of Beam.
+      where: where the flags come from, for errors.
 
     Raises:
       ConfigError: naming the flag and the nearest known one.
@@ -163,7 +171,7 @@ def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool) -> 
     known = beam_flag_names() if has_beam else set()
     for name in names:
         if name not in known:
-            raise ConfigError(f"unknown flag {name!r}{_nearest(name, [*own, *known])}")
+            raise ConfigError(f"unknown flag {name!r}{where}{_nearest(name, [*own, *known])}")
     build_beam_options(flags)
 
 
