@@ -3,10 +3,10 @@
     python -m benchmarks.methods --data DATA --base MODEL [--sections methods few-shot] [--output out/methods]
 
 Every training is a `spanmill train` in a fresh process, as a person would type it. `methods` trains each method on
-`conll2003/train` and scores it on `conll2003/dev`, which also chooses the epoch. `few-shot` trains full, lora and frozen
-on the first 100 sentences of `crossner/ai/train`, plain and with each augmentation and each objective, five seeds each,
-and scores them on `crossner/ai/test`; the epoch is chosen on `dev`. Finished trainings stand in `OUTPUT/trials.jsonl`
-and are not done again, so the command may be stopped at any time.
+`conll2003/train` and scores it on `conll2003/dev`, which also chooses the epoch. `few-shot` trains full, lora and
+frozen on the first 100 sentences of `crossner/ai/train`, plain and with each augmentation and each objective, five seeds
+each, and scores them on `crossner/ai/test`; the epoch is chosen on `dev`. Finished trainings stand in
+`OUTPUT/trials.jsonl` and are not done again, so the command may be stopped at any time.
 """
 
 import argparse
@@ -22,7 +22,6 @@ from rich.console import Console
 from benchmarks.peers.processes import ContenderError, run_fresh
 from benchmarks.peers.tables import Table
 
-# Rates were chosen on conll2003/dev among three per method, one seed; see --rates.
 METHODS = {
     "full": ("--epochs", "3", "--learning-rate", "2e-4"),
     "lora": ("--epochs", "4", "--learning-rate", "2e-3"),
@@ -85,9 +84,7 @@ class Trial:
 def plan_methods(data, base, methods, seeds):
     """One training per method and seed."""
     files = ("--train", f"{data}/conll2003/train.txt", "--dev", f"{data}/conll2003/dev.txt", "--base", str(base))
-    return [
-        Trial("methods", method, "plain", seed, (*files, *METHODS[method])) for seed in seeds for method in methods
-    ]
+    return [Trial("methods", method, "plain", seed, (*files, *METHODS[method])) for seed in seeds for method in methods]
 
 
 def plan_few(data, base, train, variants, seeds):
