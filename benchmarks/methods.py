@@ -4,7 +4,7 @@
 
 Every training is a `spanmill train` in a fresh process, as a person would type it. `methods` trains each method on
 `conll2003/train` and scores it on `conll2003/dev`, which also chooses the epoch. `few-shot` trains full, lora and
-frozen on the first 100 sentences of `crossner/ai/train`, plain and with each augmentation and each objective, five seeds
+frozen on the first 100 sentences of `crossner/ai/train`, plain and with each augmentation and objective, five seeds
 each, and scores them on `crossner/ai/test`; the epoch is chosen on `dev`. Finished trainings stand in
 `OUTPUT/trials.jsonl` and are not done again, so the command may be stopped at any time.
 """
