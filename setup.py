@@ -53,6 +53,7 @@ setup(
         "transforms.text",
         "transforms.tags",
         "transforms.models",
+        "transforms.models.adapters",
         "transforms.scoring",
         "transforms.reports",
         "transforms.storage",
@@ -62,7 +63,12 @@ setup(
         "pipelines",
         "assets",
     ],
-    package_data={"schemas": ["*.json"], "assets": ["model/*", "corpus/*"], "transforms.reports": ["*.html.j2"]},
+    package_data={
+        "schemas": ["*.json"],
+        "assets": ["model/*", "corpus/*"],
+        "pipelines": ["presets/*.toml"],
+        "transforms.reports": ["*.html.j2"],
+    },
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "fsspec>=2025.1",

@@ -39,6 +39,7 @@ class AnnotateOptions:
     input: tuple[str, ...] = option("files, folders, globs or URLs that fsspec reads", metavar="GLOB")
     output: str = option("folder or URL under which the run's own folder is made", metavar="DIR")
     model: str = option("model folder, URL, hub name, or default for the one that comes along", "default")
+    base: str = option("base model of an adapter, where it is not where it was at training", "", metavar="MODEL")
     format: str = option("format of the input", "auto", choices=("auto", "parquet", "jsonl", "text", "conll"))
     text_column: str = option("column or key of the text", "text")
     id_column: str = option("column or key of the id (default: id where there is one, else file#row)", "")
@@ -187,7 +188,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     windows = WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens)
     decoding = DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation)
     files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
-    checkpoint = find_checkpoint(options.model, scheme=options.scheme)
+    checkpoint = find_checkpoint(options.model, scheme=options.scheme, base=options.base)
     check_labels(entities, checkpoint.tag_set.labels)
     backend = BackendConfig(
         backend=choose_backend(checkpoint, device=options.device, precision=options.precision)

@@ -13,6 +13,7 @@ from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CheckpointCard, FileScore
 from schemas.errors import ConfigError
 from schemas.scores import LabelScore
+from training.adapters import write_adapter
 from training.checkpoints import (
     DTYPES,
     check_output,
@@ -23,9 +24,17 @@ from training.checkpoints import (
     weights_digest,
     write_model,
 )
-from training.encoders import check_max_tokens, digest_weights, load_model, open_encoder
+from training.encoders import (
+    build_skeleton,
+    check_max_tokens,
+    digest_weights,
+    find_folder,
+    load_model,
+    open_encoder,
+)
 from training.examples import (
     LabelledFile,
+    Window,
     build_bio_tags,
     check_label_map,
     collect_labels,
@@ -36,6 +45,7 @@ from training.examples import (
 )
 from training.methods.methods import METHODS
 from training.specs import parse_spec, render_spec
+from training.states import count_weights
 from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
 
@@ -73,6 +83,7 @@ class TrainOptions:
     chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
     chain_words: int = option("most words in a chain of sentences", _DEFAULTS.chain_words)
     dtype: str = option("precision of the saved weights", "float32", choices=DTYPES)
+    merge: bool = option("write a whole checkpoint, with what was trained in its weights", default=False)
     resume: bool = option("go on with training that was interrupted", default=False)
 
     @property
@@ -132,8 +143,8 @@ def main(arguments: Sequence[str]) -> int:
     check_output(Path(options.output), work_name=_WORK_NAME)
     data = _read_data(options)
     encoder = open_encoder(options.base)
-    check_max_tokens(encoder, config.max_tokens)
     run = _Run(options, config, data, encoder, method, method_config)
+    _check_method(run)
     prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
     _show_progress()
     with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
@@ -142,6 +153,16 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
     print(f"\ncheckpoint: {run.output}")
     return 0
+
+
+def _check_method(run: _Run) -> None:
+    """Refuses a method that does not go with the base or the other options, before any weights are loaded."""
+    method = METHODS[run.method]
+    if run.options.merge and not method.is_folded:
+        foldable = sorted(name for name, other in METHODS.items() if other.is_folded)
+        raise ConfigError(f"expected --merge with a --method of {foldable}, found {run.method!r}, which stays beside")
+    check_max_tokens(run.encoder, run.config.max_tokens, taken=run.method_config.tokens if method.has_tokens else 0)
+    method.apply(build_skeleton(run.encoder), run.method_config)
 
 
 def _read_data(options: TrainOptions) -> _Data:
@@ -183,14 +204,12 @@ def _train(run: _Run) -> CheckpointCard:
     sentences = [sentence for file in train_files for sentence in file.sentences]
     outcome = train(model, sentences, dev, config, run.work)
 
-    aside = run.work / "checkpoint"
-    shutil.rmtree(aside, ignore_errors=True)
     # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
     tokenizer.model_max_length = config.max_tokens
-    write_model(model, tokenizer, aside, dtype=run.options.dtype)
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
-    saved = load_verified(model, tokenizer, windows, aside, dtype=run.options.dtype)
+    aside = run.work / "checkpoint"
+    saved = _save(run, model, windows, aside)
     after = shown.score_model(saved, batch_size=config.batch_size)
     card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
     publish_checkpoint(aside, run.output, card, command=_render_command(run.options))
@@ -198,10 +217,27 @@ def _train(run: _Run) -> CheckpointCard:
     return card
 
 
+def _save(run: _Run, model: "PreTrainedModel", windows: Sequence[Window], aside: Path) -> "PreTrainedModel":
+    """Writes the checkpoint aside and gives what it loads to: of an adapter, the base with what was trained."""
+    dtype, tokenizer, small = run.options.dtype, run.encoder.tokenizer, run.work / "adapter"
+    for folder in (aside, small):
+        shutil.rmtree(folder, ignore_errors=True)
+    if run.method != "full":
+        # What is merged is narrowed in the end, and once.
+        dtype, small = ("float32", small) if run.options.merge else (dtype, aside)
+        write_adapter(model, tokenizer, small, base=run.options.base, dtype=dtype)
+        model = load_verified(model, tokenizer, windows, small, dtype=dtype, base=find_folder(run.options.base))
+        if not run.options.merge:
+            return model
+        dtype = run.options.dtype
+    write_model(model, tokenizer, aside, dtype=dtype)
+    return load_verified(model, tokenizer, windows, aside, dtype=dtype)
+
+
 def _build_card(
     run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
 ) -> CheckpointCard:
-    sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
+    trained, total = count_weights(model)
     return CheckpointCard(
         base=run.encoder.name,
         base_digest=digest_weights(run.options.base),
@@ -212,13 +248,14 @@ def _build_card(
         data=tuple(file.describe(role) for role, file in run.data.roles),
         options={
             **dataclasses.asdict(run.config),
-            **dataclasses.asdict(run.method_config),
+            "method": render_spec(run.method, run.method_config),
+            "merge": run.options.merge,
             "dtype": run.options.dtype,
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
-        trained_parameters=sum(n for n, is_trained in sizes if is_trained),
-        parameters=sum(n for n, _ in sizes),
+        trained_parameters=trained,
+        parameters=total,
         scores=scores,
         weights_digest=digest,
         versions=library_versions(),

@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from schemas.checkpoints import CARD_NAME, CheckpointCard, FileScore
-from schemas.errors import ConfigError, ModelError
-from training.encoders import hash_file
+from schemas.errors import CheckpointError, ConfigError, ModelError
 from training.examples import Window
-from training.trainer import predict
+from training.trainer import predict_logits
+from transforms.models.adapters import stored
+from transforms.models.checkpoint import digest_file
+from transforms.models.torch_classifier import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float16", "float32")
 WEIGHTS_NAME = "model.safetensors"
-# Half precision keeps 11 bits of a weight; probabilities of a sound model then move by a few thousandths.
+# Shares of the largest logit. Half precision keeps 11 bits of a weight; logits then move by a few thousandths.
 _TOLERANCES = {"float16": 0.05, "float32": 1e-4}
-_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "seqeval", "numpy")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "safetensors", "seqeval", "numpy")
 
 
 def check_output(output: Path, *, work_name: str) -> None:
@@ -61,25 +63,36 @@ def load_verified(
     directory: Path,
     *,
     dtype: str,
+    base: Path | None = None,
 ) -> "PreTrainedModel":
-    """Loads what was written, in single precision, once its probabilities on some windows agree with the model's.
+    """Loads what was written, in single precision, once its logits on some windows agree with the model's.
+
+    Args:
+      model: the model that was written.
+      tokenizer: its tokenizer.
+      windows: what to compare on.
+      directory: where it was written.
+      dtype: the precision it was written in.
+      base: the base, where an adapter was written.
 
     Raises:
-      ModelError: they differ by more than the precision explains.
+      ModelError: it does not load, or they differ by more than the precision explains.
     """
     import torch
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    again: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(
-        directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
-    found = predict(again, windows, AutoTokenizer.from_pretrained(directory), batch_size=32)
-    expected = predict(model, windows, tokenizer, batch_size=32)
+    try:
+        again: PreTrainedModel = load_model(directory, torch.float32, base=base).to(model.device)
+    except CheckpointError as error:
+        raise ModelError(f"expected the saved checkpoint to load, found that it does not: {error}") from error
+    found = predict_logits(again, windows, AutoTokenizer.from_pretrained(directory), batch_size=32)
+    expected = predict_logits(model, windows, tokenizer, batch_size=32)
     worst = float(np.abs(found - expected).max(initial=0.0))
-    if not worst <= _TOLERANCES[dtype]:
+    allowed = _TOLERANCES[dtype] * max(1.0, float(np.abs(expected).max(initial=0.0)))
+    if not worst <= allowed:
         raise ModelError(
-            f"expected probabilities of the saved checkpoint within {_TOLERANCES[dtype]} of the trained model's, "
-            f"found a difference of {worst:.4f}; save with --dtype float32"
+            f"expected logits of the saved checkpoint within {allowed:.4g} of the trained model's, "
+            f"found a difference of {worst:.4g}; save with --dtype float32"
         )
     return again
 
@@ -89,13 +102,14 @@ def publish_checkpoint(aside: Path, output: Path, card: CheckpointCard, *, comma
     (aside / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
     (aside / "README.md").write_text(render_readme(card, output.absolute().name, command), encoding="utf-8")
     output.mkdir(parents=True, exist_ok=True)
-    for path in sorted(aside.iterdir(), key=lambda path: (path.name == WEIGHTS_NAME, path.name)):
+    for path in sorted(aside.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
         shutil.move(path, output / path.name)
 
 
 def weights_digest(directory: Path) -> str:
-    """SHA-256 of a written model's weights, hex."""
-    return hash_file(directory / WEIGHTS_NAME)
+    """SHA-256 of a written model's weights, or adapter's, hex."""
+    path = directory / stored.WEIGHTS_NAME
+    return digest_file(path if path.exists() else directory / WEIGHTS_NAME)
 
 
 def library_versions() -> dict[str, str]:
@@ -136,12 +150,18 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
             for file in card.data
         ],
     )
+    beside = ""
+    if card.method != "full" and not card.options.get("merge"):
+        beside = (
+            "\n\nAn adapter: it holds what was trained, and runs with the weights of its base.\n"
+            "`spanmill annotate --base` says where that is, when it is not where it was."
+        )
     renamed = ", ".join(f"{old} → {new}" for old, new in card.label_map.items()) or "none"
     return f"""# {name}
 
 Finds {", ".join(card.labels)} in text. A token classifier in BIO, made from `{card.base}` by spanmill
 (`{card.method}`: {card.trained_parameters:,} of {card.parameters:,} weights trained, {card.steps} steps, the weights of
-step {card.best_step} kept). The first piece of a word carries its tag. `card.json` says the same for machines.
+step {card.best_step} kept). The first piece of a word carries its tag. `card.json` says the same for machines.{beside}
 
 ## Scores
 

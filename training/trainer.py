@@ -28,6 +28,7 @@ from training.examples import (
     join_windows,
 )
 from training.scores import micro_f1, score_tags
+from training.states import load_state, save_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
@@ -185,6 +186,17 @@ def predict(
     batch_size: int,
 ) -> npt.NDArray[np.float32]:
     """Tag probabilities of the windows' words laid end to end, (n_words, n_tags)."""
+    return _softmax(predict_logits(model, windows, tokenizer, batch_size=batch_size))
+
+
+def predict_logits(
+    model: "PreTrainedModel",
+    windows: Sequence[Window],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    batch_size: int,
+) -> npt.NDArray[np.float32]:
+    """Logits of the windows' words laid end to end, (n_words, n_tags)."""
     import torch
 
     collate = _build_collator(tokenizer)
@@ -197,7 +209,7 @@ def predict(
             targets = batch.pop("labels").numpy()
             inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
             logits = model(**inputs).logits.float().cpu().numpy()
-            found.append(_softmax(logits[targets != IGNORED]))
+            found.append(logits[targets != IGNORED])
     return np.concatenate(found)
 
 
@@ -256,7 +268,10 @@ def _build_trainer(
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
 
     class ScoredTrainer(Trainer):
-        """Scores with our windows and decoder; Trainer's own loop also shuffles a grouped dev set."""
+        """Scores with our windows and decoder; Trainer's own loop also shuffles a grouped dev set.
+
+        Its states hold what is trained and nothing else.
+        """
 
         def evaluate(
             self,
@@ -267,6 +282,15 @@ def _build_trainer(
             metrics = {f"{metric_key_prefix}_f1": scorer.mean_f1(model, batch_size=config.batch_size)}
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
+
+        def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:  # noqa: ARG002
+            save_state(model, Path(output_dir or work))
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:  # noqa: ARG002
+            load_state(self.model, Path(resume_from_checkpoint))
+
+        def _load_best_model(self) -> None:
+            load_state(model, Path(self.state.best_model_checkpoint or ""))
 
     features = build_features(windows)
     sgd = (torch.optim.SGD, {"lr": config.learning_rate, "momentum": _MOMENTUM})
