@@ -85,9 +85,7 @@ class Trial:
 def plan_methods(data, base, methods, seeds):
     """One training per method and seed."""
     files = ("--train", f"{data}/conll2003/train.txt", "--dev", f"{data}/conll2003/dev.txt", "--base", str(base))
-    return [
-        Trial("methods", method, "plain", seed, (*files, *METHODS[method])) for seed in seeds for method in methods
-    ]
+    return [Trial("methods", method, "plain", seed, (*files, *METHODS[method])) for seed in seeds for method in methods]
 
 
 def plan_few(data, base, train, variants, seeds):
