@@ -59,6 +59,7 @@ setup(
         "transforms.workers",
         "training",
         "training.methods",
+        "training.objectives",
         "pipelines",
         "assets",
     ],
