@@ -221,7 +221,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
     if "auto_map" in config:
         raise CheckpointError(f"refused model {folder.name!r}: its config.json asks for remote code (auto_map)")
-    if not any(folder.glob("*.safetensors")):
+    if all(path.name == CRF_NAME for path in folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         remedy = "; convert the weights to safetensors" if pickles else "; check --model"
         raise CheckpointError(
