@@ -60,6 +60,7 @@ setup(
         "transforms.workers",
         "training",
         "training.methods",
+        "training.objectives",
         "pipelines",
         "assets",
     ],

@@ -12,7 +12,7 @@ import logging
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -132,22 +132,30 @@ def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read --config {str(path)!r}: {error}") from error
     beam = content.pop("beam", {})
+    values = read_values(content, options, where=str(path), remedy="; Beam's own keys go into a [beam] table")
+    flags = [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in beam.items() if value is not False
+    ]
+    return values, flags
+
+
+def read_values(content: Mapping[str, Any], options: type, *, where: str, remedy: str = "") -> dict[str, Any]:
+    """Keys and values as TOML has them to option values.
+
+    Raises:
+      ConfigError: a key is unknown, or a value has the wrong type; names `where` they stand.
+    """
     hints = typing.get_type_hints(options)
     choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(options)}
     values = {}
     for key, value in content.items():
         name = key.replace("-", "_")
-        if name not in hints:
-            raise ConfigError(
-                f"unknown key {key!r} in {str(path)!r}{_nearest(name, hints)}; Beam's own keys go into a [beam] table"
-            )
-        values[name] = _coerce(value, hints[name], f"key {key!r} in {str(path)!r}")
+        if name not in choices:
+            raise ConfigError(f"unknown key {key!r} in {where!r}{_nearest(name, choices)}{remedy}")
+        values[name] = _coerce(value, hints[name], f"key {key!r} in {where!r}")
         if choices[name] and values[name] not in choices[name]:
-            raise ConfigError(f"expected key {key!r} in {str(path)!r} to be one of {choices[name]}, found {value!r}")
-    flags = [
-        f"--{name}" if value is True else f"--{name}={value}" for name, value in beam.items() if value is not False
-    ]
-    return values, flags
+            raise ConfigError(f"expected key {key!r} in {where!r} to be one of {choices[name]}, found {value!r}")
+    return values
 
 
 def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool, where: str = "") -> None:

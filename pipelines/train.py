@@ -4,13 +4,14 @@ import dataclasses
 import logging
 import shlex
 import shutil
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options, parse_pairs
+from pipelines.options import option, parse_options, parse_pairs, read_values
 from pipelines.signals import stopping_on_signals
-from schemas.checkpoints import CheckpointCard, FileScore
+from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
 from schemas.scores import LabelScore
 from training.adapters import write_adapter
@@ -21,9 +22,12 @@ from training.checkpoints import (
     load_verified,
     publish_checkpoint,
     render_scores,
+    render_seeds,
     weights_digest,
     write_model,
 )
+from training.config import HEADS, OPTIMIZERS, SCHEDULES, TrainConfig
+from training.crf import find_crf
 from training.encoders import (
     build_skeleton,
     check_max_tokens,
@@ -44,19 +48,25 @@ from training.examples import (
     split_words,
 )
 from training.methods.methods import METHODS
+from training.objectives.objectives import DEFAULT, OBJECTIVES, parse_objectives
+from training.scorer import Scorer
+from training.scores import micro_f1
+from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
 from training.specs import parse_spec, render_spec
 from training.states import count_weights
-from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
+from training.trainer import Outcome, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from training.encoders import Encoder
 
+_LOG = logging.getLogger("training.search")
 _WORK_NAME = ".training"
 _N_VERIFIED = 64
 _DEFAULTS = TrainConfig()
+_NOT_SEARCHED = {"train", "dev", "test", "base", "output", "map", "seeds", "search", "dtype", "resume"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,15 +79,29 @@ class TrainOptions:
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
     method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
+    head: str = option("crf learns which tags follow each other", _DEFAULTS.head, choices=HEADS)
+    crf_learning_rate: float = option("highest rate of what crf learns", _DEFAULTS.crf_learning_rate)
+    objective: tuple[str, ...] = option(
+        f"what is minimised, {DEFAULT} unless told; several add up: {', '.join(OBJECTIVES)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
     map: tuple[str, ...] = option("rename a label, or drop it with O; others are kept", (), metavar="LABEL=LABEL")
     epochs: int = option("passes over the training files", _DEFAULTS.epochs)
-    batch_size: int = option("windows in a step", _DEFAULTS.batch_size)
-    learning_rate: float = option("highest rate of the linear schedule", _DEFAULTS.learning_rate)
+    batch_size: int = option("windows in a batch", _DEFAULTS.batch_size)
+    gradient_accumulation: int = option("batches in a step", _DEFAULTS.gradient_accumulation)
+    learning_rate: float = option("highest rate of the schedule", _DEFAULTS.learning_rate)
     optimizer: str = option("sgd has a momentum of 0.9", _DEFAULTS.optimizer, choices=OPTIMIZERS)
+    schedule: str = option("how the rate goes on after warming up", _DEFAULTS.schedule, choices=SCHEDULES)
     warmup_ratio: float = option("share of the steps in which the rate rises", _DEFAULTS.warmup_ratio)
     weight_decay: float = option("decay of all weights but biases and norms", _DEFAULTS.weight_decay)
+    layer_decay: float = option("rate of a layer by that of the one above", _DEFAULTS.layer_decay)
+    max_grad_norm: float = option("longer gradients are cut to this norm; 0 for never", _DEFAULTS.max_grad_norm)
+    gradient_checkpointing: bool = option("compute some things twice to save memory", default=False)
     dropout: float = option("dropout of encoder and head", _DEFAULTS.dropout)
     seed: int = option("of first weights, order and dropout", _DEFAULTS.seed)
+    seeds: tuple[int, ...] = option("train once for each of these, and keep the best by the dev files", ())
+    search: str = option("options to try: a table [grid] of lists, or [optuna] of ranges", "", metavar="FILE.toml")
     patience: int = option("epochs without a better score before training stops", _DEFAULTS.patience)
     max_tokens: int = option("most tokens in a window, here and in annotate; nothing is lost", _DEFAULTS.max_tokens)
     chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
@@ -113,14 +137,33 @@ class _Run:
     encoder: "Encoder"
     method: str
     method_config: Any
+    objectives: dict[str, Any]
 
     @property
-    def output(self) -> Path:
-        return Path(self.options.output)
+    def seeds(self) -> tuple[int, ...]:
+        return self.options.seeds or (self.config.seed,)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """A checkpoint that may become the output: the best of its seeds."""
+
+    folder: Path
+    card: CheckpointCard
+    history: History
 
     @property
-    def work(self) -> Path:
-        return self.output / _WORK_NAME
+    def f1(self) -> float:
+        """Mean over the dev files, and over seeds."""
+        return statistics.fmean(self.files.values())
+
+    @property
+    def files(self) -> dict[str, float]:
+        """F1 by dev file, the mean over seeds."""
+        dev = [(at, score) for at, score in enumerate(self.card.scores) if score.role == "dev"]
+        if not self.card.seeds:
+            return {score.name: micro_f1(score.after) for _, score in dev}
+        return {score.name: statistics.fmean(seed.f1[at] for seed in self.card.seeds) for at, score in dev}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -136,23 +179,99 @@ def main(arguments: Sequence[str]) -> int:
         description="Fine-tune a tagger on labelled text.",
         has_beam=False,
     )
+    output, work = Path(options.output), Path(options.output) / _WORK_NAME
+    search = read_search(Path(options.search)) if options.search else None
+    check_output(output, work_name=_WORK_NAME)
+    run = _configure(options, _read_data(options), open_encoder(options.base))
+    for values in search.samples() if search else ():
+        _vary(run, values)
+    prepare_work(
+        work, _describe_training(run) | ({"search": repr(search)} if search else {}), is_resumed=options.resume
+    )
+    _show_progress()
+    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
+        card = _search(run, search, work) if search else _publish(_train_seeds(run, work), run, work)
+    for score in card.scores:
+        print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
+    if card.seeds:
+        print(f"\n{len(card.seeds)} seeds\n{render_seeds([score.name for score in card.scores], card.seeds)}")
+    print(f"\ncheckpoint: {output}")
+    return 0
+
+
+def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:
+    """Options to a run, all of them checked."""
     config = options.config
     method, method_config = parse_spec(
         options.method, {name: method.config for name, method in METHODS.items()}, flag="--method"
     )
-    check_output(Path(options.output), work_name=_WORK_NAME)
-    data = _read_data(options)
-    encoder = open_encoder(options.base)
-    run = _Run(options, config, data, encoder, method, method_config)
+    if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
+        raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
+    objectives = parse_objectives(options.objective, head=options.head)
+    run = _Run(options, config, data, encoder, method, method_config, objectives)
     _check_method(run)
-    prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
-    _show_progress()
-    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
-        card = _train(run)
-    for score in card.scores:
-        print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
-    print(f"\ncheckpoint: {run.output}")
-    return 0
+    return run
+
+
+def _vary(run: _Run, values: Mapping[str, Any]) -> _Run:
+    """A run with other values of some options, as a search has them."""
+    found = read_values(values, TrainOptions, where=run.options.search)
+    if fixed := sorted(set(found) & _NOT_SEARCHED):
+        raise ConfigError(f"expected options of training in {run.options.search!r}, found {fixed}; set them by flags")
+    return _configure(dataclasses.replace(run.options, **found), run.data, run.encoder)
+
+
+def _search(run: _Run, search: Search, work: Path) -> CheckpointCard:
+    """Trains with many options and publishes what does best."""
+
+    def train_trial(number: int, values: dict[str, Any], folder: Path) -> Trial:
+        candidate = _train_seeds(_vary(run, values), folder)
+        trial = Trial(
+            number=number,
+            options=values,
+            f1=candidate.f1,
+            files=candidate.files,
+            steps=candidate.card.steps,
+            seconds=sum(epoch.seconds for curve in candidate.history.curves for epoch in curve.epochs),
+        )
+        _LOG.info("trial %d, mean F1 %.2f: %s", number, 100 * trial.f1, values)
+        return trial
+
+    trials = run_trials(search, train_trial, work)
+    best = find_best(trials)
+    chosen = _vary(run, best.options)
+    candidate = _train_seeds(chosen, trial_folder(work, best.number))
+    shutil.copyfile(work / TRIALS_NAME, candidate.folder / TRIALS_NAME)
+    card = dataclasses.replace(candidate.card, trials=len(trials))
+    return _publish(dataclasses.replace(candidate, card=card), chosen, work)
+
+
+def _train_seeds(run: _Run, work: Path) -> _Candidate:
+    """Trains once per seed, and takes the one that does best on the dev files."""
+    found = []
+    for seed in run.seeds:
+        config = dataclasses.replace(run.config, seed=seed)
+        found.append(_train_once(dataclasses.replace(run, config=config), work / f"seed={seed}"))
+    best = max(found, key=lambda candidate: candidate.f1)
+    if len(found) == 1:
+        return best
+    seeds = tuple(
+        SeedScore(seed=seed, f1=tuple(micro_f1(score.after) for score in one.card.scores))
+        for seed, one in zip(run.seeds, found, strict=True)
+    )
+    curves = tuple(
+        curve for seed, one in zip(run.seeds, found, strict=True) for curve in one.history.curves if curve.seed == seed
+    )
+    history = dataclasses.replace(best.history, curves=curves)
+    return dataclasses.replace(best, card=dataclasses.replace(best.card, seeds=seeds), history=history)
+
+
+def _publish(candidate: _Candidate, run: _Run, work: Path) -> CheckpointCard:
+    (candidate.folder / HISTORY_NAME).write_text(candidate.history.to_json(), encoding="utf-8")
+    command = _render_command(dataclasses.replace(run.options, search=""))
+    publish_checkpoint(candidate.folder, work.parent, candidate.card, command=command)
+    shutil.rmtree(work)
+    return candidate.card
 
 
 def _check_method(run: _Run) -> None:
@@ -182,18 +301,31 @@ def _describe_training(run: _Run) -> dict[str, Any]:
     return {
         **dataclasses.asdict(run.config),
         "method": render_spec(run.method, run.method_config),
+        "objective": _render_objectives(run),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
+        "seeds": run.options.seeds,
         "train": [file.digest for file in run.data.train],
         "dev": [file.digest for file in run.data.dev],
     }
 
 
-def _train(run: _Run) -> CheckpointCard:
-    config, tokenizer, method = run.config, run.encoder.tokenizer, METHODS[run.method]
-    tag_set = build_bio_tags(run.data.labels)
-    model = load_model(run.encoder, tag_set, dropout=config.dropout, seed=config.seed)
+def _render_objectives(run: _Run) -> list[str]:
+    return [render_spec(name, config) for name, config in run.objectives.items()]
+
+
+def _train_once(run: _Run, work: Path) -> _Candidate:
+    """Trains with one seed and writes the checkpoint within the work folder, unless it is there already."""
+    aside = work / "checkpoint"
+    if (aside / CARD_NAME).exists():
+        return _read_candidate(aside)
+    # Opened for each training, for loading a model and naming its tags changes the config.
+    config, encoder, method = run.config, open_encoder(run.options.base), METHODS[run.method]
+    tokenizer, tag_set = encoder.tokenizer, build_bio_tags(run.data.labels)
+    model = load_model(encoder, tag_set, dropout=config.dropout, seed=config.seed, head=config.head)
     model = method.apply(model, run.method_config)
+    if crf := find_crf(model):
+        crf.requires_grad_(True)  # noqa: FBT003
     own = ColumnTokenizer(tokenizer.backend_tokenizer.to_str())
     train_files, dev_files, test_files = (
         split_words(files, own) for files in (run.data.train, run.data.dev, run.data.test)
@@ -202,24 +334,45 @@ def _train(run: _Run) -> CheckpointCard:
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     before = shown.score_model(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
-    outcome = train(model, sentences, dev, config, run.work)
+    outcome = train(model, sentences, dev, config, run.objectives, work)
 
     # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
     tokenizer.model_max_length = config.max_tokens
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
-    aside = run.work / "checkpoint"
-    saved = _save(run, model, windows, aside)
+    saved = _save(run, model, tokenizer, windows, aside)
     after = shown.score_model(saved, batch_size=config.batch_size)
     card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
-    publish_checkpoint(aside, run.output, card, command=_render_command(run.options))
-    shutil.rmtree(run.work)
-    return card
+    curve = Curve(seed=config.seed, epochs=outcome.epochs)
+    history = History(files=tuple(file.name for file in dev_files), curves=(curve,))
+    _write_candidate(_Candidate(aside, card, history))
+    for state in work.glob("checkpoint-*"):
+        shutil.rmtree(state)
+    return _Candidate(aside, card, history)
 
 
-def _save(run: _Run, model: "PreTrainedModel", windows: Sequence[Window], aside: Path) -> "PreTrainedModel":
+def _write_candidate(candidate: _Candidate) -> None:
+    """Writes what is known of a checkpoint beside it, the card last: where one is, all is."""
+    (candidate.folder / HISTORY_NAME).write_text(candidate.history.to_json(), encoding="utf-8")
+    partial = candidate.folder / f"{CARD_NAME}.partial"
+    partial.write_text(candidate.card.to_json(), encoding="utf-8")
+    partial.rename(candidate.folder / CARD_NAME)
+
+
+def _read_candidate(folder: Path) -> _Candidate:
+    card, history = ((folder / name).read_text(encoding="utf-8") for name in (CARD_NAME, HISTORY_NAME))
+    return _Candidate(folder, CheckpointCard.from_json(card), History.from_json(history))
+
+
+def _save(
+    run: _Run,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    windows: Sequence[Window],
+    aside: Path,
+) -> "PreTrainedModel":
     """Writes the checkpoint aside and gives what it loads to: of an adapter, the base with what was trained."""
-    dtype, tokenizer, small = run.options.dtype, run.encoder.tokenizer, run.work / "adapter"
+    dtype, small = run.options.dtype, aside.parent / "adapter"
     for folder in (aside, small):
         shutil.rmtree(folder, ignore_errors=True)
     if run.method != "full":
@@ -250,6 +403,7 @@ def _build_card(
             **dataclasses.asdict(run.config),
             "method": render_spec(run.method, run.method_config),
             "merge": run.options.merge,
+            "objective": _render_objectives(run),
             "dtype": run.options.dtype,
         },
         steps=outcome.steps,

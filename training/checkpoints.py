@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas.checkpoints import CARD_NAME, CheckpointCard, FileScore
+from schemas.checkpoints import CARD_NAME, CheckpointCard, FileScore, SeedScore
 from schemas.errors import CheckpointError, ConfigError, ModelError
+from training.crf import add_crf, find_crf, load_crf, save_crf, without_crf
+from training.encoders import digest_weights
 from training.examples import Window
-from training.trainer import predict_logits
-from transforms.models.adapters import stored
-from transforms.models.checkpoint import digest_file
+from training.scorer import predict_logits
+from transforms.models.checkpoint import CRF_NAME
 from transforms.models.torch_classifier import load_model
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ def write_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", 
     """Writes weights, config and tokenizer; the model in memory stays as it is."""
     directory.mkdir(parents=True, exist_ok=True)
     whole = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    if crf := find_crf(model):
+        save_crf(crf, directory)
     if dtype == "float16":
         model.half()
-    model.save_pretrained(directory)
+    model.save_pretrained(directory, state_dict=without_crf(model.state_dict()))
     model.float()
     model.load_state_dict(whole)
     tokenizer.save_pretrained(directory)
@@ -85,6 +88,8 @@ def load_verified(
         again: PreTrainedModel = load_model(directory, torch.float32, base=base).to(model.device)
     except CheckpointError as error:
         raise ModelError(f"expected the saved checkpoint to load, found that it does not: {error}") from error
+    if (directory / CRF_NAME).exists():
+        load_crf(add_crf(again, len(again.config.id2label or {})), directory)
     found = predict_logits(again, windows, AutoTokenizer.from_pretrained(directory), batch_size=32)
     expected = predict_logits(model, windows, tokenizer, batch_size=32)
     worst = float(np.abs(found - expected).max(initial=0.0))
@@ -107,9 +112,8 @@ def publish_checkpoint(aside: Path, output: Path, card: CheckpointCard, *, comma
 
 
 def weights_digest(directory: Path) -> str:
-    """SHA-256 of a written model's weights, or adapter's, hex."""
-    path = directory / stored.WEIGHTS_NAME
-    return digest_file(path if path.exists() else directory / WEIGHTS_NAME)
+    """SHA-256 of a written model's weights, hex; of their digests where there are several files."""
+    return digest_weights(str(directory))
 
 
 def library_versions() -> dict[str, str]:
@@ -140,6 +144,21 @@ def render_scores(score: FileScore) -> str:
     return _render_table(["label", "precision", "recall", "F1", "F1 before", "entities"], rows)
 
 
+def render_seeds(names: Sequence[str], seeds: Sequence[SeedScore]) -> str:
+    """F1 by file over seeds as a table in Markdown, percent: mean, sample standard deviation, and each seed's.
+
+    >>> print(render_seeds(["a.conll"], [SeedScore(seed=0, f1=(0.5,)), SeedScore(seed=1, f1=(0.52,))]))
+    | file      | mean F1 | deviation | seed 0 | seed 1 |
+    |:----------|--------:|----------:|-------:|-------:|
+    | `a.conll` |    51.0 |       1.4 |   50.0 |   52.0 |
+    """
+    rows = []
+    for name, *found in zip(names, *(seed.f1 for seed in seeds), strict=True):
+        numbers = (float(np.mean(found)), float(np.std(found, ddof=1)), *found)
+        rows.append([f"`{name}`", *map(_percent, numbers)])
+    return _render_table(["file", "mean F1", "deviation", *(f"seed {seed.seed}" for seed in seeds)], rows)
+
+
 def render_readme(card: CheckpointCard, name: str, command: str) -> str:
     """A model card for people."""
     scores = "\n\n".join(f"`{score.name}` ({score.role}):\n\n{render_scores(score)}" for score in card.scores)
@@ -156,19 +175,25 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
             "\n\nAn adapter: it holds what was trained, and runs with the weights of its base.\n"
             "`spanmill annotate --base` says where that is, when it is not where it was."
         )
+    chosen = f" It is the best of {card.trials} trials by the dev files (`trials.jsonl`)." if card.trials else ""
+    kept = "Over seeds, of which the best by the dev files was kept:"
+    spreads = render_seeds([score.name for score in card.scores], card.seeds) if card.seeds else ""
+    seeds = f"\n{kept}\n\n{spreads}\n" if card.seeds else ""
+    crf = f" A conditional random field chooses tags (`{CRF_NAME}`)." if card.options.get("head") == "crf" else ""
     renamed = ", ".join(f"{old} → {new}" for old, new in card.label_map.items()) or "none"
     return f"""# {name}
 
 Finds {", ".join(card.labels)} in text. A token classifier in BIO, made from `{card.base}` by spanmill
 (`{card.method}`: {card.trained_parameters:,} of {card.parameters:,} weights trained, {card.steps} steps, the weights of
-step {card.best_step} kept). The first piece of a word carries its tag. `card.json` says the same for machines.{beside}
+step {card.best_step} kept).{chosen} The first piece of a word carries its tag.{crf}
+`card.json` says the same for machines.{beside}
 
 ## Scores
 
 Entity precision, recall and F1 in percent, both ends and the label right (seqeval, strict, IOB2).
 
 {scores}
-
+{seeds}
 ## Made from
 
 {data}

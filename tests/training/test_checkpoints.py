@@ -12,7 +12,7 @@ from tests.training.recipes import make_encoder
 from training.checkpoints import check_output, load_verified, publish_checkpoint, render_readme, write_model
 from training.encoders import load_model, open_encoder
 from training.examples import LabelledSentence, build_bio_tags, cut_windows
-from training.trainer import predict
+from training.scorer import predict
 
 TAGS = build_bio_tags(["LOC", "PER"])
 MICRO = LabelScore(label="micro", precision=0.5, recall=1.0, f1=2 / 3, support=4)
