@@ -157,7 +157,7 @@ def run(
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
     from pipelines.supervision import Supervision
     from pipelines.workers import choose_supervision, is_local, share_threads
-    from schemas.annotations import SCHEMA_VERSION
+    from schemas.annotations import SCHEMA_VERSION, check_kept
     from schemas.manifest import fingerprint
     from schemas.slices import display_text
     from transforms.corpora.documents import CorpusConfig
@@ -183,6 +183,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         conll_columns=options.conll_columns,
         max_document_bytes=options.max_document_bytes,
     )
+    check_kept(options.keep_columns, layout=options.layout)
     entities = _configure_entities(options)
     files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
     tagger = configure(
