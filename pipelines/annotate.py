@@ -90,7 +90,11 @@ class AnnotateOptions:
     timeout_per_document: float = option(
         "seconds after which a document that hangs is given up", 600.0, metavar="SECONDS"
     )
-    slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
+    slice_size: int = option(
+        "bytes of text per slice, of Parquet a row group at least; 0 to go by the size of the corpus",
+        0,
+        metavar="BYTES",
+    )
     bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
     max_failed_fraction: float = option("more failed documents than this end with exit status 3", 0.01)
     allow_removed_inputs: bool = option("keep annotations of input files that are gone", default=False)
