@@ -101,10 +101,10 @@ class EngineCard:
             parity = value.pop("parity", None)
             card = cls(**value, parity=Parity(**parity) if parity else None)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = type(error).__name__
-            raise CheckpointError(
-                f"expected an engine card, found something else ({reason}); export it anew"
-            ) from error
+            found = "other JSON"
+            if isinstance(error, json.JSONDecodeError):
+                found = f"no JSON from character {error.pos} on"
+            raise CheckpointError(f"expected an engine card, found {found}; export it anew") from error
         words = (card.backend, card.precision, card.checkpoint)
         if not all(isinstance(word, str) for word in words) or not isinstance(card.files, dict) or not card.files:
             raise CheckpointError("expected an engine card that names its files, found another; export it anew")

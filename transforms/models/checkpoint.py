@@ -30,6 +30,7 @@ from schemas.slices import display_uri
 from transforms.corpora.files import list_files, open_stream
 from transforms.models.adapters import stored
 from transforms.models.adapters.stored import Adapter, is_adapter, read_adapter
+from transforms.models.torch_encoder import check_shapes
 from transforms.tags.schemes import SCHEMES, build_tag_set
 from transforms.text.tokens import ColumnTokenizer
 
@@ -80,12 +81,13 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
     folder = _fetch(reference)
     config = _read_json(folder / "config.json")
     _refuse_unsafe(folder, config)
-    ColumnTokenizer(read_tokenizer(folder))
+    _check_tokenizer(folder)
     adapter = read_adapter(folder) if is_adapter(folder) else None
     if base and not adapter:
         raise CheckpointError(f"expected an adapter as --model for --base, found the whole model {folder.name!r}")
     base_folder = _find_base(adapter, base) if adapter else None
     tags = _read_tags(folder, config)
+    check_shapes(folder, config, n_tags=len(tags), base=base_folder)
     tag_set = build_tag_set(tags) if scheme == "auto" else TagSet(tags, scheme)
     if tag_set.scheme not in SCHEMES:
         raise ConfigError(f"expected --scheme auto or one of {sorted(SCHEMES)}, found {scheme!r}")
@@ -143,7 +145,12 @@ def read_tokenizer(folder: Path) -> str:
     """
     path = folder / "tokenizer.json"
     if path.exists():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"cannot read tokenizer.json of model {folder.name!r}: {error}; fetch the model again"
+            ) from error
     if not any(any(folder.glob(pattern)) for pattern in _VOCABULARIES):
         # transformers would make up an empty tokenizer from the model type alone.
         raise CheckpointError(f"expected tokenizer.json in model {folder.name!r}, found none")
@@ -304,6 +311,17 @@ def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
                 pass
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"cannot read {path.name} of model {folder.name!r}: {error}") from error
+
+
+def _check_tokenizer(folder: Path) -> None:
+    serialized = read_tokenizer(folder)
+    try:
+        ColumnTokenizer(serialized)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"cannot use tokenizer.json of model {folder.name!r}: {error}; fetch the model again, or save its "
+            "tokenizer anew"
+        ) from error
 
 
 def _read_tags(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:

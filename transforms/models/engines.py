@@ -38,7 +38,7 @@ def find_engines(checkpoint: Checkpoint) -> list[Engine]:
       CheckpointError: a card cannot be read.
     """
     cards = sorted((checkpoint.folder / ENGINES_FOLDER).glob(f"*/{ENGINE_CARD}"))
-    return [Engine(path.parent, EngineCard.from_json(path.read_text(encoding="utf-8"))) for path in cards]
+    return [Engine(path.parent, _read_card(path)) for path in cards]
 
 
 def open_engine(checkpoint: Checkpoint, backend: str, precision: str) -> Engine:
@@ -98,6 +98,15 @@ def choose_backend(checkpoint: Checkpoint, *, device: str, precision: str) -> st
         f"expected an engine for --precision {precision} in model {checkpoint.folder.name!r}, found none; "
         f"make one with spanmill export --backend {order[0]} --precision {precision}"
     )
+
+
+def _read_card(path: Path) -> EngineCard:
+    try:
+        return EngineCard.from_json(path.read_text(encoding="utf-8"))
+    except (CheckpointError, OSError, UnicodeDecodeError) as error:
+        name = f"{ENGINES_FOLDER}/{path.parent.name}/{path.name}"
+        reason = error if isinstance(error, CheckpointError) else f"{error}; export it anew"
+        raise CheckpointError(f"cannot read {name} of model {path.parents[2].name!r}: {reason}") from error
 
 
 def _multiplies_bytes() -> bool:

@@ -197,7 +197,10 @@ class WindowRunner:
         for row, (window, length) in enumerate(zip(at.windows.tolist(), lengths, strict=True)):
             inner = slice(len(self._prefix), length - len(self._suffix))
             if not finite[row, inner].all():
-                raise ModelError("expected probabilities that are numbers, found NaN or infinity; try --precision fp32")
+                raise ModelError(
+                    "expected probabilities that are numbers, found NaN or infinity: the weights are damaged, or the "
+                    "--precision is too coarse for them"
+                )
             at.work.answer(window, probabilities[row, inner])
         at.work.computed_tokens += at.rows * at.longest
         at.work.pending -= 1

@@ -187,8 +187,8 @@ def load_model(folder: Path, dtype: Any, *, base: Path | None = None) -> Any:
             base or folder,
             config=transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False),
             dtype=torch.float32 if base else dtype,
-            # The head of an adapter takes the place of the base's.
-            ignore_mismatched_sizes=base is not None,
+            # The head of an adapter takes the place of the base's; other weights of the wrong shape are told below.
+            ignore_mismatched_sizes=True,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -199,8 +199,13 @@ def load_model(folder: Path, dtype: Any, *, base: Path | None = None) -> Any:
     finally:
         transformers.logging.set_verbosity(level)
     body = f"{model.base_model_prefix}."
-    unread = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
-    if missing := sorted(name for name in unread if base is None or name.startswith(body)):
+    for name, found, expected in sorted(info["mismatched_keys"]):
+        if base is None or name.startswith(body):
+            raise CheckpointError(
+                f"expected {name} of shape {list(expected)} in model {(base or folder).name!r}, as its config.json "
+                f"says, found {list(found)}; mend config.json, or fetch the model again"
+            )
+    if missing := sorted(name for name in info["missing_keys"] if base is None or name.startswith(body)):
         raise CheckpointError(
             f"expected every weight in model {folder.name!r}, found none for {missing[:4]}; "
             "is it a token-classification checkpoint?"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from schemas.errors import CheckpointError
 from transforms.models.adapters.folding import fold_weights
 from transforms.models.adapters.stored import CONFIG_NAME, read_adapter
 from transforms.models.tagger import IntArray
@@ -67,6 +68,13 @@ _AFTER_ATTENTION = (
     "output.LayerNorm",
 )
 _UNUSED_WEIGHTS = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids", "embeddings.token_type_ids")
+# Where the rows of a weight come from.
+_OPTIONS = {
+    "word_embeddings": "vocab_size",
+    "position_embeddings": "max_position_embeddings",
+    "token_type_embeddings": "type_vocab_size",
+    "classifier": "id2label",
+}
 _STORED = ("F16", "BF16", "F32")
 
 
@@ -160,6 +168,45 @@ def read_shape(config: Mapping[str, Any]) -> EncoderShape | None:
     is_known = all(type(count) is int for count in counts) and isinstance(shape.epsilon, float)
     is_known &= isinstance(shape.padding, int) or family not in _COUNT_FROM_PADDING
     return shape if is_known and shape.heads > 0 and shape.hidden % shape.heads == 0 else None
+
+
+def check_shapes(folder: Path, config: Mapping[str, Any], *, n_tags: int, base: Path | None = None) -> None:
+    """Compares what `config.json` says of a model with the headers of its weights, without reading any of them.
+
+    All weights of the BERT family are compared, as far as they are there; of other models the head.
+
+    Args:
+      folder: the checkpoint.
+      config: the content of its `config.json`.
+      n_tags: how many tags it tells apart.
+      base: the base, whose own head does not matter, where the checkpoint is an adapter.
+
+    Raises:
+      CheckpointError: naming a weight of another shape.
+    """
+    if config.get("quantization_config"):
+        return
+    shape = read_shape(config)
+    expected: dict[str, tuple[int, ...]] = {}
+    if shape:
+        expected = {shape.stored_name(name): wanted for name, wanted in shape.weights().items()}
+    found: dict[str, tuple[int, ...]] = {}
+    for path in sorted((base or folder).glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as file:
+            found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    head = found.get("classifier.weight", ())
+    if not shape and len(head) == 2:
+        expected["classifier.weight"] = (n_tags, head[1])
+    for name, wanted in expected.items():
+        # A bare encoder, as a base may be, has no prefix.
+        stored = name if name in found or not shape else name.removeprefix(_PREFIXES[shape.family])
+        is_head = stored.startswith("classifier.")
+        if found.get(stored, wanted) != wanted and not (is_head and base):
+            option = next((option for part, option in _OPTIONS.items() if part in name), "the sizes")
+            raise CheckpointError(
+                f"expected {stored} of shape {list(wanted)} in model {(base or folder).name!r}, as its config.json "
+                f"says, found {list(found[stored])}; mend {option} in config.json, or fetch the model again"
+            )
 
 
 def load_encoder(folder: Path, dtype: Any, device: Any, *, base: Path | None = None) -> "Encoder | None":

@@ -62,6 +62,28 @@ def test_find_checkpoint_refuses_labels_it_cannot_use(folder, labels, message):
         find_checkpoint(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_size": 7}, r"word_embeddings\.weight of shape \[7, 32\] .* found \[\d+, 32\]; mend vocab_size"),
+        ({"id2label": {"0": "O"}}, r"classifier\.weight of shape \[1, 32\] .* found \[7, 32\]; mend id2label"),
+        ({"intermediate_size": 128}, r"dense\.weight of shape \[128, 32\] .* found \[64, 32\]; mend the sizes"),
+        ({"model_type": "deberta-v2", "id2label": {"0": "O"}}, r"classifier\.weight of shape \[1, 32\]"),
+    ],
+)
+def test_find_checkpoint_refuses_a_config_that_does_not_fit_the_weights(folder, changes, message):
+    _edit(folder, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        find_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"{}"])
+def test_find_checkpoint_names_the_model_whose_tokenizer_it_cannot_read(folder, content):
+    (folder / "tokenizer.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json of model 'model': .*; fetch the model again"):
+        find_checkpoint(str(folder))
+
+
 def test_find_checkpoint_names_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match="check --model"):
         find_checkpoint(str(tmp_path / "nowhere"))

@@ -1,14 +1,15 @@
-"""Which engine `auto` stands for."""
+"""Which engine `auto` stands for, and cards that cannot be read."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from schemas.engines import EngineCard
-from schemas.errors import ConfigError
+from schemas.errors import CheckpointError, ConfigError
 from transforms.models import engines
 from transforms.models.checkpoint import find_checkpoint
-from transforms.models.engines import choose_backend
+from transforms.models.engines import choose_backend, find_engines
 
 VNNI, PLAIN = {"avx2", "avx512_vnni"}, {"avx2"}
 
@@ -53,3 +54,21 @@ def test_auto_takes_pytorch_on_a_gpu(choose):
 def test_a_precision_that_nothing_has_names_the_export_to_make(choose):
     with pytest.raises(ConfigError, match="spanmill export --backend onnx --precision int8"):
         choose(["onnx-fp32"], PLAIN, "int8")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"{", "expected an engine card, found no JSON from character 1 on"),
+        (b"{}", "expected an engine card, found other JSON"),
+        (b"\xff", "'utf-8' codec"),
+    ],
+)
+def test_a_damaged_card_is_named(tiny_checkpoint, tmp_path, content, problem):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "model")
+    (folder / "engines/onnx-int8").mkdir(parents=True)
+    (folder / "engines/onnx-int8/engine.json").write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        find_engines(find_checkpoint(str(folder)))
+    assert str(caught.value).startswith(f"cannot read engines/onnx-int8/engine.json of model 'model': {problem}")
+    assert str(caught.value).endswith("; export it anew")

@@ -95,5 +95,11 @@ def test_an_architecture_without_fused_attention_is_loaded_too(tiny_checkpoint, 
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = DebertaV2Config(vocab_size=300, id2label={0: "O", 1: "B-PER"}, label2id={"O": 0, "B-PER": 1}, **sizes)
     DebertaV2ForTokenClassification(config).save_pretrained(tmp_path)
-    found = TorchClassifier(tmp_path, find_checkpoint(str(tmp_path)).tag_set, BackendConfig())
+    tag_set = find_checkpoint(str(tmp_path)).tag_set
+    found = TorchClassifier(tmp_path, tag_set, BackendConfig())
     assert found.submit(np.array([[2, 10, 11, 3]]), np.array([4]))().shape == (1, 4, 2)
+    content = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(content.replace('"vocab_size": 300', '"vocab_size": 301'))
+    message = r"word_embeddings\.weight of shape \[301, 16\] in model .* found \[300, 16\]; mend config\.json"
+    with pytest.raises(CheckpointError, match=message):
+        TorchClassifier(tmp_path, tag_set, BackendConfig())
