@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from schemas.errors import ConfigError, FileError
 from schemas.slices import FileRef, Slice
-from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, build_part
+from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, build_part, check_encoding
 from transforms.corpora.files import CHUNK_BYTES, open_stream
 from transforms.corpora.gold import Gold, place_tokens, tag_tokens
 from transforms.tags.decode import decode_tags
@@ -130,8 +130,10 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
     if wanted := [name for name in (config.id_column, config.gold_column, *config.keep_columns) if name]:
         raise ConfigError(f"expected no column options for CoNLL file {file.source!r}, found {wanted}")
     with open_stream(file) as stream:
-        head = stream.read(1 << 20).decode("utf-8-sig", errors="replace").split("\n")
-    sentences = parse_sentences(head, source=file.source, columns=config.conll_columns)
+        head = stream.read(1 << 20)
+    check_encoding(head, file.source)
+    lines = head.decode("utf-8-sig", errors="replace").split("\n")
+    sentences = parse_sentences(lines, source=file.source, columns=config.conll_columns)
     return [], bool((first := next(sentences, None)) and first.tags)
 
 
@@ -229,6 +231,8 @@ def _decode_lines(stream: Any, source: str) -> Iterator[str]:
     while True:
         chunk = stream.read(CHUNK_BYTES)
         held = decoder.getstate()[0]
+        if not offset:
+            check_encoding(chunk, source)
         offset -= len(held)
         try:
             *lines, tail = (tail + decoder.decode(chunk, final=not chunk)).split("\n")

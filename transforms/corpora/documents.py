@@ -1,5 +1,6 @@
 """What the formats share: the options of a corpus, and building tables of documents from raw rows."""
 
+import codecs
 import dataclasses
 import hashlib
 import json
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from schemas.dead_letters import Imprint, dead_letter
 from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE, TAGS_TYPE, kept_column
-from schemas.errors import ConfigError, ParseError
+from schemas.errors import ConfigError, FileError, ParseError
 from schemas.slices import Slice
 from transforms.corpora.gold import Gold
 
@@ -19,6 +20,13 @@ PART_ROWS = 1 << 16
 """A part ends at whichever comes first, for empty documents take memory too."""
 
 _BOM = b"\xef\xbb\xbf"
+# Those of UTF-32 first, for one begins with that of UTF-16.
+_OTHER_BOMS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,6 +189,16 @@ def reject_long(row: Row, imprint: Imprint, most_bytes: int) -> Row:
     """A row whose text was passed over."""
     message = f"expected {most_bytes} bytes at most, found {imprint.size_bytes}"
     return dataclasses.replace(row, text=ParseError("too_large", message), imprint=imprint)
+
+
+def check_encoding(head: bytes, source: str) -> None:
+    """Refuses a file whose first bytes say that it is no UTF-8.
+
+    Raises:
+      FileError: it begins with the byte-order mark of UTF-16 or UTF-32.
+    """
+    if found := next((name for mark, name in _OTHER_BOMS if head.startswith(mark)), ""):
+        raise FileError("bad_utf8", f"expected UTF-8, found {found} in {source!r}; convert it to UTF-8")
 
 
 def read_lines(stream: Any, slice_: Slice, most_bytes: int) -> Iterator[list[bytes | Imprint]]:

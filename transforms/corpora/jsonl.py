@@ -10,7 +10,16 @@ import pyarrow as pa
 from schemas.dead_letters import Imprint
 from schemas.errors import ConfigError, ParseError
 from schemas.slices import FileRef, Slice
-from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, decode_id, read_lines, reject_long
+from transforms.corpora.documents import (
+    CorpusConfig,
+    Part,
+    Row,
+    build_part,
+    check_encoding,
+    decode_id,
+    read_lines,
+    reject_long,
+)
 from transforms.corpora.files import open_stream
 from transforms.corpora.gold import join_tokens, read_gold
 from transforms.corpora.text import cut_lines
@@ -23,10 +32,12 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
 
     Raises:
       ConfigError: the first object of the file lacks a key that the options name.
-      FileError: the file cannot be read.
+      FileError: the file cannot be read, or is UTF-16.
     """
     with open_stream(file) as stream:
-        line = stream.read(_PROBE_BYTES).partition(b"\n")[0].removeprefix(b"\xef\xbb\xbf")
+        head = stream.read(_PROBE_BYTES)
+    check_encoding(head, file.source)
+    line = head.partition(b"\n")[0].removeprefix(b"\xef\xbb\xbf")
     if line.strip() and len(line) < _PROBE_BYTES:
         try:
             first = json.loads(line)

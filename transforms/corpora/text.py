@@ -8,7 +8,16 @@ import pyarrow as pa
 from schemas.dead_letters import Imprint
 from schemas.errors import ConfigError
 from schemas.slices import FileRef, Slice
-from transforms.corpora.documents import CorpusConfig, Part, Row, build_part, read_lines, read_whole, reject_long
+from transforms.corpora.documents import (
+    CorpusConfig,
+    Part,
+    Row,
+    build_part,
+    check_encoding,
+    read_lines,
+    read_whole,
+    reject_long,
+)
 from transforms.corpora.files import compression_of, open_stream
 
 _SCAN_BYTES = 4 << 20
@@ -30,7 +39,7 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
     """Cuts a file into runs of about `slice_bytes` at line ends, or takes it whole.
 
     Raises:
-      FileError: the file cannot be read to its end.
+      FileError: the file cannot be read to its end, or is UTF-16.
     """
     if config.document_per_file:
         size = sum(stop - start for start, stop, _, _ in _scan_lines(file, 1 << 62))
@@ -86,6 +95,8 @@ def _scan_lines(file: FileRef, slice_bytes: int) -> Iterator[tuple[int, int, int
     is_open = False
     with open_stream(file) as stream:
         while chunk := stream.read(_SCAN_BYTES):
+            if not offset:
+                check_encoding(chunk, file.source)
             cursor = 0
             while True:
                 newline = chunk.find(b"\n", max(begin + slice_bytes - 1 - offset, cursor))

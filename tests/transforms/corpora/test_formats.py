@@ -8,9 +8,10 @@ import pytest
 
 from schemas.errors import ConfigError, FileError
 from schemas.slices import FileRef
+from transforms.corpora import conll
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.files import stat_file
-from transforms.corpora.formats import Survey, check_agreement, format_of, read_parts, survey_file
+from transforms.corpora.formats import Survey, check_agreement, cut_files, format_of, read_parts, survey_file
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,29 @@ def test_check_agreement_refuses_parquet_files_with_other_types(tmp_path):
         surveys.append(survey_file(stat_file(str(tmp_path / name)), CorpusConfig(keep_columns=("n",)), 1))
     with pytest.raises(ConfigError, match=r"n: int32.*n: int64"):
         check_agreement(surveys)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.conll", "a.txt.gz", "whole.txt"])
+def test_a_file_of_another_encoding_is_refused_by_its_byte_order_mark(make_file, name, encoding):
+    content = '{"text": "Anna O"}\n' if name == "a.jsonl" else "Anna O\n"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    encoded = (mark + content).encode(encoding)
+    file = make_file(name, gzip.compress(encoded) if name.endswith(".gz") else encoded)
+    found = encoding[:6].upper()
+    with pytest.raises(FileError, match=f"expected UTF-8, found {found} in .*; convert it to UTF-8") as caught:
+        survey_file(file, CorpusConfig(document_per_file=name == "whole.txt"), 1 << 20)
+    assert caught.value.code == "bad_utf8"
+    slices = cut_files([file], CorpusConfig(), 1 << 20, is_strict=False)
+    assert [slice_.error for slice_ in slices] == [caught.value.message]
+
+
+def test_a_byte_order_mark_of_utf8_is_no_part_of_the_text(make_file, read_corpus):
+    documents, _, _ = read_corpus(make_file("a.txt", "\ufeffAnna\n".encode()))
+    assert [document["text"] for document in documents] == ["Anna"]
+
+
+def test_a_gold_file_of_another_encoding_is_refused_too(make_file):
+    file = make_file("a.conll", "Anna B-PER\n".encode("utf-16"))
+    with pytest.raises(FileError, match="found UTF-16"):
+        list(conll.read_documents(file, CorpusConfig()))
