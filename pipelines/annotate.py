@@ -440,8 +440,11 @@ def _lies_under(file: "FileRef", output: str) -> bool:
 
 
 def _check_ranges(options: AnnotateOptions) -> None:
+    from transforms.corpora.conll import parse_columns
+
     if not 0 <= options.max_failed_fraction <= 1:
         raise ConfigError(f"expected --max-failed-fraction between 0 and 1, found {options.max_failed_fraction}")
+    parse_columns(options.conll_columns)
     for name in ("batch_tokens", "slice_size", "report_documents"):
         if getattr(options, name) < 0:
             raise ConfigError(f"expected --{name.replace('_', '-')} of 0 or more, found {getattr(options, name)}")

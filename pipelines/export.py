@@ -185,6 +185,9 @@ class _Steps:
 
 
 def _check_ranges(options: ExportOptions) -> None:
+    from transforms.corpora.conll import parse_columns
+
+    parse_columns(options.conll_columns)
     if options.calibration_windows < 1:
         raise ConfigError(f"expected --calibration-windows of 1 or more, found {options.calibration_windows}")
     if options.parity_documents < 0:

@@ -81,10 +81,12 @@ def find_scheme(options: GoldOptions, files: Sequence["FileRef"], *, has_predict
       has_predicted: whether CoNLL files hold a second column of tags.
 
     Raises:
-      ConfigError: the first file cannot be read, or its tags fit no scheme.
+      ConfigError: the first file cannot be read, or its tags fit no scheme, or --conll-columns names no columns.
     """
+    from transforms.corpora.conll import parse_columns
     from transforms.tags.schemes import SCHEMES
 
+    parse_columns(options.conll_columns, n_columns=3 if has_predicted else 2)
     if options.scheme != "auto":
         if options.scheme not in SCHEMES:
             raise ConfigError(f"expected --scheme auto or one of {sorted(SCHEMES)}, found {options.scheme!r}")

@@ -258,6 +258,8 @@ def test_annotate_refuses_success_beside_a_foreign_file(annotate, corpus, tmp_pa
         (["--input", "{tmp}/a.txt", "--direct_num_workers", "many"], "many"),
         (["--input", "{tmp}/a.txt", "--threads", "99999"], "--threads"),
         (["--input", "{tmp}/in.parquet", "--keep-columns", "text", "text"], "once"),
+        (["--input", "{tmp}/in.parquet", "--conll-columns", "0;3"], "expected --conll-columns auto or two positions"),
+        (["--input", "{tmp}/wide.txt"], "expected UTF-8, found UTF-16 in"),
         (["--input", "{tmp}/in.parquet", "--keep-columns", "id", "model"], "['id', 'model']"),
         (["--input", "{tmp}/in.parquet", "--keep-columns", "text", "--layout", "flat"], "['text']; the flat layout"),
         (
@@ -274,6 +276,7 @@ def test_annotate_answers_wrong_options_with_one_line_before_any_model_is_loaded
 ):
     (tmp_path / "a.txt").write_text("Anna\n")
     (tmp_path / "a.xyz").write_text("Anna\n")
+    (tmp_path / "wide.txt").write_text("Anna\n", encoding="utf-16")
     pq.write_table(pa.table({"text": ["Anna"]}), tmp_path / "in.parquet")
     (tmp_path / "broken.parquet").write_bytes((tmp_path / "in.parquet").read_bytes()[:-9])
     (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"Anna\n" * 1000)[:-20])

@@ -342,6 +342,7 @@ def test_the_page_holds_no_script_whatever_the_data(evaluate, report, tmp_path):
         (["--gold", "g.conll", "--predicted", "p.conll", "p.conll", "q.conll"], "expected as many --predicted files"),
         (["--gold", "g.conll", "--predicted", "p.jsonl"], "as --predicted, found jsonl"),
         (["--gold", "g.conll"], "expected 3 columns in"),
+        (["--gold", "p.jsonl", "--predicted", "out", "--conll-columns", "0"], "expected --conll-columns auto or two"),
         (["--gold", "g.conll", "--predicted", "q.conll"], "expected token 'Anna' in 'q.conll' line 1"),
         (["--gold", "g.conll", "--predicted", "p.conll", "--replicates", "-1"], "expected --replicates of 0 or more"),
         (["--gold", "g.conll", "--predicted", "p.conll", "--scheme", "XYZ"], "expected --scheme auto or one of"),

@@ -108,6 +108,7 @@ def test_a_loss_above_the_limit_leaves_everything_as_it_was(texts, tmp_path, cap
         (["--backend", "onnx", "--output", "s3://bucket/model"], "expected a folder of this machine"),
         (["--backend", "onnx", "--max-f1-loss", "-1"], "expected --max-f1-loss"),
         (["--backend", "onnx", "--parity-documents", "-1"], "expected --parity-documents"),
+        (["--backend", "onnx", "--conll-columns", "0"], "expected --conll-columns auto or two positions"),
         (["--backend", "onnx", "--calibration-windows", "0"], "expected --calibration-windows"),
         (["--backend", "onnx", "--model", "nowhere/at/all"], "expected a model folder"),
         (["--backend", "onnx", "--gold", "README.md", "--format", "text"], "expected labelled files as --gold"),
