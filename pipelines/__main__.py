@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"spanmill: {error}", file=sys.stderr)
         return 2
     except PipelineError as error:
-        print(f"spanmill: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"spanmill: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output went away (`spanmill ... | head`); nothing is left to tell it.

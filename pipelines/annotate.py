@@ -16,7 +16,7 @@ from pipelines.options import option, parse_options, parse_pairs
 from pipelines.signals import stopping_on_signals
 from pipelines.taggers import configure
 from pipelines.tuning import recall_budget, tune_budget
-from schemas.errors import ConfigError, FileError, PipelineError, StorageError
+from schemas.errors import ConfigError, FileError, InputError, PipelineError, StorageError
 from schemas.labels import TagSet
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) 
         raise
     except PipelineError as error:
         n_done = len(job.state.slices) - len(_pending(job))
-        is_file = str(error).startswith("FileError: ")
+        is_file = isinstance(error, InputError)
         remedy = "mend the file, or set --bad-files dead-letter" if is_file else "the same command goes on from there"
         raise PipelineError(f"{error} (after {n_done} of {len(job.state.slices)} slices; {remedy})") from error
 
@@ -401,12 +401,15 @@ def _conclude(job: _Job, report: dict[str, Any]) -> int:
         print(f"spanmill: {note}", file=sys.stderr)
     unread = sum(bool(slice_.error) for slice_ in job.state.slices)
     limit = job.options.max_failed_fraction
-    if report["failed_fraction"] > limit or (unread and limit < 1):
-        print(
-            f"spanmill: {report['failed_fraction']:.2%} of the documents and {unread} files failed, more than "
-            f"--max-failed-fraction {limit} allows; see {_show(job.root)}/dead",
-            file=sys.stderr,
-        )
+    causes = []
+    if report["failed_fraction"] > limit:
+        failed = f"{100 * report['failed_fraction']:.3g} % of the documents failed"
+        causes.append(f"{failed}, more than --max-failed-fraction {limit} allows")
+    if unread and limit < 1:
+        files = "1 input file" if unread == 1 else f"{unread:,} input files"
+        causes.append(f"{files} could not be read, which only --max-failed-fraction 1 allows")
+    if causes:
+        print(f"spanmill: {'; '.join(causes)}; see {_show(job.root)}/dead", file=sys.stderr)
         return 3
     return 0
 

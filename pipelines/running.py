@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import build_beam_options, quiet_beam
-from schemas.errors import ConfigError, MemoryExhaustedError, PipelineError, RecordError
+from schemas.errors import ConfigError, FileError, InputError, MemoryExhaustedError, PipelineError, RecordError
 
 if TYPE_CHECKING:
     from transforms.storage.store import Store
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 RESULTS = "_results.json"
 """The file through which a worker hands the results of a whole pipeline to the driver."""
 
-_CONFIG_ERROR = f"{ConfigError.__module__}.{ConfigError.__name__}: "
+_PLAIN_ERRORS = ("RuntimeError: ", "OSError: ")
+_OWN_ERRORS = f"{PipelineError.__module__}."
+_KINDS: dict[str, type[PipelineError]] = {ConfigError.__name__: ConfigError, FileError.__name__: InputError}
+"""What errors of a worker, of which a runner keeps no more than the name and the words, are to the driver."""
 
 
 def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) -> None:
@@ -28,6 +31,7 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
 
     Raises:
       ConfigError: a worker found something that a person must change.
+      InputError: an input file cannot be read to its end.
       PipelineError: the pipeline failed.
     """
     quiet_beam()
@@ -39,6 +43,8 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
         construct(pipeline)
         pipeline.run().wait_until_finish()
+    except FileError as error:
+        raise InputError(_own_words(str(error))) from error
     except RecordError as error:
         raise PipelineError(_own_words(str(error))) from error
     except PipelineError as error:
@@ -47,9 +53,8 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         reason = describe_failure(error)
         if reason.partition(":")[0].endswith("MemoryError"):
             raise MemoryExhaustedError("memory ran out; take fewer --workers or a machine with more of it") from error
-        if reason.startswith(_CONFIG_ERROR):
-            raise ConfigError(reason.removeprefix(_CONFIG_ERROR)) from error
-        raise PipelineError(reason.removeprefix("schemas.errors.")) from error
+        kind, _, words = reason.partition(": ") if reason.startswith(_OWN_ERRORS) else ("", "", reason)
+        raise _KINDS.get(kind.removeprefix(_OWN_ERRORS), PipelineError)(words) from error
 
 
 def with_runner(beam_flags: Sequence[str]) -> list[str]:
@@ -61,8 +66,11 @@ def with_runner(beam_flags: Sequence[str]) -> list[str]:
 def describe_failure(error: BaseException) -> str:
     """The words of the error that stopped a pipeline, out of a runner's traceback in text."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    ours = [line for line in lines if line.startswith(("schemas.errors.", "RuntimeError: ", "OSError: "))]
-    return _own_words((ours or lines)[-1])
+    ours = [line for line in lines if line.startswith((_OWN_ERRORS, *_PLAIN_ERRORS))]
+    last = (ours or lines)[-1]
+    for kind in _PLAIN_ERRORS:
+        last = last.removeprefix(kind)
+    return _own_words(last)
 
 
 def _own_words(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from schemas.errors import CheckpointError
+from schemas.manifest import explain_json
 
 ENGINE_VERSION = 1
 ENGINE_CARD = "engine.json"
@@ -101,10 +102,7 @@ class EngineCard:
             parity = value.pop("parity", None)
             card = cls(**value, parity=Parity(**parity) if parity else None)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            found = "other JSON"
-            if isinstance(error, json.JSONDecodeError):
-                found = f"no JSON from character {error.pos} on"
-            raise CheckpointError(f"expected an engine card, found {found}; export it anew") from error
+            raise CheckpointError(f"expected an engine card, found {explain_json(error)}; export it anew") from error
         words = (card.backend, card.precision, card.checkpoint)
         if not all(isinstance(word, str) for word in words) or not isinstance(card.files, dict) or not card.files:
             raise CheckpointError("expected an engine card that names its files, found another; export it anew")

@@ -9,6 +9,7 @@ PipelineError
     DeviceError          its device is broken for this process; another worker goes on
   MemoryExhaustedError   memory ran out in this process; another worker goes on
   StorageError           the store lost, refused or contradicted a write
+  InputError             an input file broke while a pipeline read it; the run stops
   ManifestError          the run directory and the plan disagree; cannot resume
 """
 
@@ -72,6 +73,10 @@ class MemoryExhaustedError(PipelineError):
 
 class StorageError(PipelineError):
     """A store that lost, refused or contradicted a write."""
+
+
+class InputError(PipelineError):
+    """An input file that broke, or is gone, while a pipeline read it."""
 
 
 class ManifestError(PipelineError):

@@ -14,6 +14,20 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(dump_json(settings)).hexdigest()[:16]
 
 
+def explain_json(error: Exception) -> str:
+    """What was found in place of the JSON that was looked for, from the error that parsing or reading it gave.
+
+    >>> try:
+    ...     json.loads("{")
+    ... except ValueError as error:
+    ...     print(explain_json(error))
+    no JSON from character 1 on
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON from character {error.pos} on"
+    return "no UTF-8" if isinstance(error, UnicodeDecodeError) else "other JSON"
+
+
 def dump_json(value: Any) -> bytes:
     """JSON with sorted keys, so that equal values give equal bytes."""
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()

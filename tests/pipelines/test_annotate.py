@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.__main__ import main
+from schemas.errors import FileError
 from tests.pipelines.conftest import read_dead, read_report, read_rows, run_folder, snapshot
 
 
@@ -101,7 +102,9 @@ def test_annotate_makes_dead_letters_and_keeps_neighbours(annotate, tmp_path, ca
     assert [row["row"] for row in read_rows(tmp_path / "out")] == [0, 2]
     (letter,) = read_dead(tmp_path / "out")
     assert (letter["row"], letter["error"], letter["stage"]) == (1, "bad_utf8", "read")
-    assert "--max-failed-fraction" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "spanmill: 33.3 % of the documents failed, more than --max-failed-fraction 0.01 allows; see " in told
+    assert "could not be read" not in told
     assert annotate("--max-failed-fraction=0.5", source=source) == 0
 
 
@@ -211,7 +214,19 @@ def test_annotate_reports_why_a_run_failed_in_one_line(annotate, corpus, monkeyp
     monkeypatch.setattr("transforms.storage.commits.SliceWriter.commit", fail)
     assert annotate(source=corpus) == 1
     error = capsys.readouterr().err.strip()
-    assert "no space left on device" in error
+    assert error.startswith("spanmill: no space left on device (after 0 of 3 slices; the same command goes on")
+    assert "\n" not in error
+
+
+def test_annotate_says_what_to_do_about_a_file_that_breaks_on_the_way(annotate, corpus, monkeypatch, capsys):
+    def fail(file):
+        raise FileError("file_missing", f"cannot find {file.source!r} any more")
+
+    monkeypatch.setattr("transforms.read.check_unchanged", fail)
+    assert annotate(source=corpus) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("spanmill: cannot find ")
+    assert error.endswith("(after 0 of 3 slices; mend the file, or set --bad-files dead-letter)")
     assert "\n" not in error
 
 
@@ -294,13 +309,16 @@ def test_annotate_answers_wrong_options_with_one_line_before_any_model_is_loaded
     assert "\n" not in error
 
 
-def test_annotate_turns_a_broken_file_into_a_dead_letter_on_request(annotate, corpus, tmp_path):
+def test_annotate_turns_a_broken_file_into_a_dead_letter_on_request(annotate, corpus, tmp_path, capsys):
     (corpus / "cut.txt.gz").write_bytes(gzip.compress(b"Anna\n" * 1000)[:-20])
     assert annotate("--bad-files=dead-letter", source=corpus) == 3
     assert len(read_rows(tmp_path / "out")) == 120
     (letter,) = read_dead(tmp_path / "out")
     assert (letter["error"], letter["row"]) == ("file_unreadable", None)
     assert letter["source"].endswith("cut.txt.gz")
+    told = capsys.readouterr().err
+    assert "spanmill: 1 input file could not be read, which only --max-failed-fraction 1 allows; see " in told
+    assert "of the documents" not in told
 
 
 def test_annotate_refuses_an_input_that_changed(annotate, corpus, capsys):

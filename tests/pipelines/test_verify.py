@@ -88,10 +88,12 @@ def test_verify_repair_does_the_damaged_slices_again_and_only_those(finished, ve
     assert (finished / "_SUCCESS").exists()
 
 
-def test_verify_repairs_a_commit_record_too(finished, verify, tmp_path):
+def test_verify_repairs_a_commit_record_too(finished, verify, tmp_path, capsys):
     rows = read_rows(tmp_path / "out")
     sorted(finished.glob("_commits/*"))[0].write_text("{")
+    capsys.readouterr()
     assert verify() == 1
+    assert ": expected a commit record, found no JSON from character 1 on" in capsys.readouterr().out
     assert verify("--repair") == 0
     assert read_rows(tmp_path / "out") == rows
 

@@ -25,6 +25,7 @@ from transforms.corpora.gold import join_tokens, read_gold
 from transforms.corpora.text import cut_lines
 
 _PROBE_BYTES = 1 << 20
+_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
 
 def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
@@ -91,14 +92,13 @@ def _parse(line: bytes | Imprint, number: int, config: CorpusConfig) -> Row:
         return Row(number, line, kept=nothing)
     except (ValueError, RecursionError) as error:
         where = (
-            f"{error.msg} at {error.pos}"
+            f"no JSON from character {error.pos} on ({error.msg.lower()})"
             if isinstance(error, json.JSONDecodeError)
             else "one nested too deeply or a number too long"
         )
         return Row(number, ParseError("bad_json", f"expected a JSON object, found {where}"), kept=nothing)
     if not isinstance(value, dict):
-        found = type(value).__name__
-        return Row(number, ParseError("bad_json", f"expected a JSON object, found {found}"), kept=nothing)
+        return Row(number, ParseError("bad_json", f"expected a JSON object, found {_kind_of(value)}"), kept=nothing)
     try:
         return _to_row(value, number, config)
     except ParseError as error:
@@ -116,7 +116,7 @@ def _to_row(value: dict[str, Any], number: int, config: CorpusConfig) -> Row:
         raise ParseError("missing_text", f"expected key {config.text_column!r}, found none")
     text = value.get(config.text_column)
     if text is not None and not isinstance(text, str):
-        raise ParseError("bad_text", f"expected a string at {config.text_column!r}, found {type(text).__name__}")
+        raise ParseError("bad_text", f"expected a string at {config.text_column!r}, found {_kind_of(text)}")
     gold = None
     if config.gold_column:
         try:
@@ -130,6 +130,15 @@ def _to_row(value: dict[str, Any], number: int, config: CorpusConfig) -> Row:
 
 def _id_of(value: dict[str, Any], config: CorpusConfig) -> str | None:
     return decode_id(value.get(config.id_column or "id"))
+
+
+def _kind_of(value: Any) -> str:
+    """What JSON calls a value.
+
+    >>> _kind_of([1]), _kind_of(True), _kind_of(None)
+    ('a list', 'true or false', 'null')
+    """
+    return _KINDS.get(type(value), "a number")
 
 
 def _keep(value: Any) -> str | None:

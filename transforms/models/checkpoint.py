@@ -66,6 +66,11 @@ class Checkpoint:
     base: Path | None = None
     base_reference: str = ""
 
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return "the default model" if self.reference == "default" else f"model {self.folder.name!r}"
+
 
 def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> Checkpoint:
     """A reference to a checkpoint that is safe and complete.

@@ -49,15 +49,15 @@ def open_engine(checkpoint: Checkpoint, backend: str, precision: str) -> Engine:
     """
     engines = {engine.card.name: engine for engine in find_engines(checkpoint)}
     engine = engines.get(f"{backend}-{precision}")
-    name = checkpoint.folder.name
+    title = checkpoint.title
     if engine is None:
         raise CheckpointError(
-            f"expected an engine {backend}-{precision} in model {name!r}, found {sorted(engines) or 'none'}; "
-            f"make it with spanmill export --backend {backend} --precision {precision}"
+            f"expected an engine {backend}-{precision} in {title}, found {sorted(engines) or 'none'}; "
+            f"{_tell_export(checkpoint, backend, precision)}"
         )
     if engine.card.checkpoint != checkpoint.digest:
         raise CheckpointError(
-            f"expected engine {engine.card.name} of model {name!r} to be made from its weights, "
+            f"expected engine {engine.card.name} of {title} to be made from its weights, "
             f"{checkpoint.digest[:16]}, found one made from {engine.card.checkpoint[:16]}; export it anew"
         )
     for file, digest in engine.card.files.items():
@@ -95,9 +95,16 @@ def choose_backend(checkpoint: Checkpoint, *, device: str, precision: str) -> st
         if backend in found:
             return backend
     raise ConfigError(
-        f"expected an engine for --precision {precision} in model {checkpoint.folder.name!r}, found none; "
-        f"make one with spanmill export --backend {order[0]} --precision {precision}"
+        f"expected an engine for --precision {precision} in {checkpoint.title}, found none; "
+        f"{_tell_export(checkpoint, order[0], precision)}"
     )
+
+
+def _tell_export(checkpoint: Checkpoint, backend: str, precision: str) -> str:
+    """The command that makes an engine; that of the default model goes into a folder of one's own."""
+    command = f"make one with spanmill export --backend {backend} --precision {precision}"
+    is_default = checkpoint.reference == "default"
+    return f"{command} --output DIR, and annotate with --model DIR" if is_default else command
 
 
 def _read_card(path: Path) -> EngineCard:

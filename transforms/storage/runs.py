@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from schemas.errors import ConfigError, ManifestError
-from schemas.manifest import Manifest, Plan, dump_json
+from schemas.manifest import Manifest, Plan, dump_json, explain_json
 from schemas.receipts import Receipt
 from schemas.slices import FileRef, Slice, display_uri
 from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
@@ -131,7 +131,7 @@ def read_plans(store: Store) -> list[Plan]:
             plans.append(Plan.from_json(json.loads(content)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
-                f"expected a plan in {_plan_name(len(plans) + 1)}, found {type(error).__name__} while reading it; a "
+                f"expected a plan in {_plan_name(len(plans) + 1)}, found {explain_json(error)}; a "
                 "run cannot go on without its plans: bring the file back, or choose another --output"
             ) from error
         if told := [file.source for file in plans[-1].files if file.source != file.uri]:

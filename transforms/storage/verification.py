@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.manifest import explain_json
 from schemas.receipts import Receipt
 from schemas.slices import Slice
 from transforms.storage.commits import COMMITS, DATA, DEAD, read_receipt
@@ -42,7 +43,7 @@ def find_receipt(store: Store, slice_: Slice) -> tuple[Receipt | None, list[Find
     try:
         receipt = read_receipt(store, slice_.slice_id)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return None, [Finding(name, f"expected a commit record, found {type(error).__name__} while reading it")]
+        return None, [Finding(name, f"expected a commit record, found {explain_json(error)}")]
     if receipt is None:
         return None, []
     told = receipt.tally.documents + receipt.tally.dead_rows
@@ -77,8 +78,10 @@ def check_manifest(store: Store, receipts: Sequence[Receipt]) -> list[Finding]:
     try:
         manifest = json.loads(store.read(MANIFEST))
         told = {file["name"]: [file[key] for key in keys] for file in manifest["files"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [Finding(MANIFEST, f"expected the manifest of a finished run, found {type(error).__name__}")]
+    except OSError:
+        return [Finding(MANIFEST, "expected the manifest of a finished run, found none that can be read")]
+    except (ValueError, KeyError, TypeError) as error:
+        return [Finding(MANIFEST, f"expected the manifest of a finished run, found {explain_json(error)}")]
     if different := sorted(name for name in told.keys() | committed if told.get(name) != committed.get(name)):
         return [Finding(MANIFEST, f"expected the files that were committed, found {different[0]!r} otherwise")]
     return []
@@ -99,7 +102,7 @@ def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str)
     try:
         digest = _digest(store, name)
     except OSError as error:
-        yield f"cannot be read: {error.strerror or type(error).__name__}"
+        yield f"cannot be read: {error.strerror or 'its store gives no reason'}"
         return
     if (size, digest) != (file["size_bytes"], file["sha256"]):
         expected = f"{file['size_bytes']:,} bytes with SHA-256 {file['sha256'][:16]}"
@@ -107,8 +110,8 @@ def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str)
         return
     try:
         rows, owner = _read_rows(store, name, slice_id)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        yield f"cannot be read: {type(error).__name__}"
+    except (pa.ArrowException, OSError, ValueError):
+        yield f"expected {'JSON lines' if name.endswith('.jsonl') else 'Parquet'}, found something else"
         return
     if (rows, owner) != (file["rows"], slice_id):
         yield f"expected {file['rows']:,} rows of slice {slice_id}, found {rows:,} of {owner}"

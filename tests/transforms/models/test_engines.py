@@ -9,7 +9,7 @@ from schemas.engines import EngineCard
 from schemas.errors import CheckpointError, ConfigError
 from transforms.models import engines
 from transforms.models.checkpoint import find_checkpoint
-from transforms.models.engines import choose_backend, find_engines
+from transforms.models.engines import choose_backend, find_engines, open_engine
 
 VNNI, PLAIN = {"avx2", "avx512_vnni"}, {"avx2"}
 
@@ -72,3 +72,9 @@ def test_a_damaged_card_is_named(tiny_checkpoint, tmp_path, content, problem):
         find_engines(find_checkpoint(str(folder)))
     assert str(caught.value).startswith(f"cannot read engines/onnx-int8/engine.json of model 'model': {problem}")
     assert str(caught.value).endswith("; export it anew")
+
+
+def test_an_engine_that_the_default_model_lacks_is_made_in_a_folder_of_ones_own():
+    message = "in the default model, found none; make one with .* --output DIR, and annotate with --model DIR"
+    with pytest.raises(CheckpointError, match=message):
+        open_engine(find_checkpoint("default"), "onnx", "int8")
