@@ -107,7 +107,7 @@ def test_main_resumes_with_the_same_number_of_steps(base, files, monkeypatch, ca
         (("--max-tokens", "33"), "expected --max-tokens of at most 32 for 'tiny', found 33"),
         (("--runner", "DirectRunner"), "unknown flag '--runner'"),
         (("--base", "no/such/model/here"), "no/such/model/here"),
-        (("--method", "magic"), "invalid choice: 'magic'"),
+        (("--method", "magic"), "expected --method to name one of"),
         (("--dtype", "int8"), "invalid choice: 'int8'"),
     ],
 )
