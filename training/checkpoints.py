@@ -95,9 +95,10 @@ def load_verified(
     worst = float(np.abs(found - expected).max(initial=0.0))
     allowed = _TOLERANCES[dtype] * max(1.0, float(np.abs(expected).max(initial=0.0)))
     if not worst <= allowed:
+        remedy = "; save with --dtype float32" if dtype != "float32" else ""
         raise ModelError(
             f"expected logits of the saved checkpoint within {allowed:.4g} of the trained model's, "
-            f"found a difference of {worst:.4g}; save with --dtype float32"
+            f"found a difference of {worst:.4g}{remedy}"
         )
     return again
 

@@ -38,11 +38,19 @@ _MPNET = {
     **{part: f"attention.attn.{part[0]}" for part in ("query", "key", "value")},
     "mixing": "attention.attn.o",
 }
+# One product gives all three.
+_MODERNBERT = {
+    **dict.fromkeys(("query", "key", "value"), "attn.Wqkv"),
+    "mixing": "attn.Wo",
+    "widening": "mlp.Wi",
+    "narrowing": "mlp.Wo",
+}
 _NAMES = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra"), _BERT),
     "distilbert": _DISTILBERT,
     "deberta-v2": _DEBERTA,
     "mpnet": _MPNET,
+    "modernbert": _MODERNBERT,
 }
 
 
@@ -60,7 +68,7 @@ def find_parts(model: "PreTrainedModel", parts: Sequence[str]) -> str:
     """A pattern that the full names of some parts of every layer match, and nothing else in the model.
 
     Raises:
-      ConfigError: where they are is not known for this kind of model.
+      ConfigError: where they are is not known for this kind of model, or they are one with others there.
     """
     kind = model.config.model_type
     if kind not in _NAMES:
@@ -68,7 +76,13 @@ def find_parts(model: "PreTrainedModel", parts: Sequence[str]) -> str:
             f"expected a base model of the kinds {', '.join(_NAMES)} for this --method, found {kind!r}; "
             "frozen, bitfit and full train others too"
         )
-    names = "|".join(re.escape(_NAMES[kind][part]) for part in parts)
+    wanted = dict.fromkeys(_NAMES[kind][part] for part in parts)
+    if joined := [part for part in PARTS if part not in parts and _NAMES[kind][part] in wanted]:
+        raise ConfigError(
+            f"expected {'+'.join(parts)} as layers of their own for this --method, found them one with "
+            f"{'+'.join(joined)} in a base model of kind {kind!r}"
+        )
+    names = "|".join(map(re.escape, wanted))
     return rf"{re.escape(find_layers(model)[0])}\.\d+\.({names})"
 
 

@@ -214,6 +214,11 @@ def _find_base(adapter: Adapter, reference: str) -> Path:
             f"expected {stored.WEIGHTS_NAME} of adapter {name!r} with digest {card.weights_digest[:16]}, found "
             f"{found[:16]}; it changed since training"
         )
+    if not reference and "://" in adapter.base:
+        # What a stranger's file names is not asked for over the network, but on the hub.
+        raise CheckpointError(
+            f"expected a folder or hub name as base in adapter {name!r}, found a URL; give it as --base"
+        )
     try:
         folder = _fetch(reference or adapter.base)
         config = _read_json(folder / "config.json")
