@@ -127,7 +127,9 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
         return
     try:
         work.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial.rename(path)
     except OSError as error:
         raise ConfigError(f"cannot write to --output {str(work.parent)!r}: {error.strerror}") from error
 
