@@ -155,15 +155,14 @@ class _Candidate:
     @property
     def f1(self) -> float:
         """Mean over the dev files, and over seeds."""
-        return statistics.fmean(self.files.values())
+        return statistics.fmean(f1 for _, f1 in self.files)
 
     @property
-    def files(self) -> dict[str, float]:
-        """F1 by dev file, the mean over seeds."""
-        dev = [(at, score) for at, score in enumerate(self.card.scores) if score.role == "dev"]
-        if not self.card.seeds:
-            return {score.name: micro_f1(score.after) for _, score in dev}
-        return {score.name: statistics.fmean(seed.f1[at] for seed in self.card.seeds) for at, score in dev}
+    def files(self) -> tuple[tuple[str, float], ...]:
+        """Names of the dev files, and F1 on each, the mean over seeds."""
+        found = [seed.f1 for seed in self.card.seeds] or [tuple(micro_f1(score.after) for score in self.card.scores)]
+        means = [statistics.fmean(column) for column in zip(*found, strict=True)]
+        return tuple((score.name, f1) for score, f1 in zip(self.card.scores, means, strict=True) if score.role == "dev")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -230,7 +229,7 @@ def _search(run: _Run, search: Search, work: Path) -> CheckpointCard:
             number=number,
             options=values,
             f1=candidate.f1,
-            files=candidate.files,
+            files=dict(candidate.files),
             steps=candidate.card.steps,
             seconds=sum(epoch.seconds for curve in candidate.history.curves for epoch in curve.epochs),
         )
@@ -241,9 +240,9 @@ def _search(run: _Run, search: Search, work: Path) -> CheckpointCard:
     best = find_best(trials)
     chosen = _vary(run, best.options)
     candidate = _train_seeds(chosen, trial_folder(work, best.number))
-    shutil.copyfile(work / TRIALS_NAME, candidate.folder / TRIALS_NAME)
     card = dataclasses.replace(candidate.card, trials=len(trials))
-    return _publish(dataclasses.replace(candidate, card=card), chosen, work)
+    lines = {TRIALS_NAME: (work / TRIALS_NAME).read_text(encoding="utf-8")}
+    return _publish(dataclasses.replace(candidate, card=card), chosen, work, lines)
 
 
 def _train_seeds(run: _Run, work: Path) -> _Candidate:
@@ -259,18 +258,14 @@ def _train_seeds(run: _Run, work: Path) -> _Candidate:
         SeedScore(seed=seed, f1=tuple(micro_f1(score.after) for score in one.card.scores))
         for seed, one in zip(run.seeds, found, strict=True)
     )
-    curves = tuple(
-        curve for seed, one in zip(run.seeds, found, strict=True) for curve in one.history.curves if curve.seed == seed
-    )
-    history = dataclasses.replace(best.history, curves=curves)
+    history = dataclasses.replace(best.history, curves=tuple(one.history.curves[0] for one in found))
     return dataclasses.replace(best, card=dataclasses.replace(best.card, seeds=seeds), history=history)
 
 
-def _publish(candidate: _Candidate, run: _Run, work: Path) -> CheckpointCard:
-    (candidate.folder / HISTORY_NAME).write_text(candidate.history.to_json(), encoding="utf-8")
+def _publish(candidate: _Candidate, run: _Run, work: Path, texts: Mapping[str, str] | None = None) -> CheckpointCard:
     command = _render_command(dataclasses.replace(run.options, search=""))
-    publish_checkpoint(candidate.folder, work.parent, candidate.card, command=command)
-    shutil.rmtree(work)
+    texts = {HISTORY_NAME: candidate.history.to_json(), **(texts or {})}
+    publish_checkpoint(candidate.folder, work, candidate.card, command=command, texts=texts)
     return candidate.card
 
 
@@ -297,7 +292,7 @@ def _read_data(options: TrainOptions) -> _Data:
 
 
 def _describe_training(run: _Run) -> dict[str, Any]:
-    """All that the trained weights depend on."""
+    """All that the checkpoint and its scores depend on."""
     return {
         **dataclasses.asdict(run.config),
         "method": render_spec(run.method, run.method_config),
@@ -305,8 +300,10 @@ def _describe_training(run: _Run) -> dict[str, Any]:
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
         "seeds": run.options.seeds,
+        "dtype": run.options.dtype,
         "train": [file.digest for file in run.data.train],
         "dev": [file.digest for file in run.data.dev],
+        "test": [file.digest for file in run.data.test],
     }
 
 

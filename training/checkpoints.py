@@ -27,21 +27,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float16", "float32")
-WEIGHTS_NAME = "model.safetensors"
+_PUBLISHING = "publishing"
 # Shares of the largest logit. Half precision keeps 11 bits of a weight; logits then move by a few thousandths.
 _TOLERANCES = {"float16": 0.05, "float32": 1e-4}
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "safetensors", "seqeval", "numpy")
 
 
 def check_output(output: Path, *, work_name: str) -> None:
-    """Refuses a directory that holds anything but unfinished training.
+    """Refuses a directory that holds anything but unfinished training, or what that had begun to publish.
 
     Raises:
       ConfigError: naming what is there.
     """
     if output.exists() and not output.is_dir():
         raise ConfigError(f"expected --output to be a directory, found a file at {str(output)!r}")
-    if output.exists() and (there := sorted(path.name for path in output.iterdir() if path.name != work_name)):
+    if not output.exists() or (output / work_name / _PUBLISHING).exists():
+        return
+    if there := sorted(path.name for path in output.iterdir() if path.name != work_name):
         raise ConfigError(f"expected a new or empty --output, found {there[:5]} in {str(output)!r}")
 
 
@@ -103,13 +105,30 @@ def load_verified(
     return again
 
 
-def publish_checkpoint(aside: Path, output: Path, card: CheckpointCard, *, command: str) -> None:
-    """Adds the card to a written model and moves all to its place, the weights last."""
-    (aside / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
-    (aside / "README.md").write_text(render_readme(card, output.absolute().name, command), encoding="utf-8")
-    output.mkdir(parents=True, exist_ok=True)
+def publish_checkpoint(
+    aside: Path, work: Path, card: CheckpointCard, *, command: str, texts: Mapping[str, str] | None = None
+) -> None:
+    """Copies a model that was written within a work folder to the folder around that, with its card.
+
+    The weights come last, and the work folder goes when all is there; until then it can be published again.
+
+    Args:
+      aside: the model.
+      work: the work folder.
+      card: what is known of it.
+      command: the command that makes it again.
+      texts: what else to write, by file name.
+    """
+    output = work.parent
+    readme = render_readme(card, output.absolute().name, command)
+    written = {**(texts or {}), CARD_NAME: card.to_json(), "README.md": readme}
+    (work / _PUBLISHING).touch()
+    for name, text in written.items():
+        (output / name).write_text(text, encoding="utf-8")
     for path in sorted(aside.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
-        shutil.move(path, output / path.name)
+        if path.name not in written:
+            shutil.copyfile(path, output / path.name)
+    shutil.rmtree(work)
 
 
 def weights_digest(directory: Path) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 STATE_NAME = "training.json"
+_TRAINER_STATE = "trainer_state.json"
 _MOMENTUM = 0.9
 _OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd", "adafactor": "adafactor"}
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -87,7 +88,11 @@ def train(
     task = build_task(crf, scorer.tag_set) if crf else None
     setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task)
     trainer = _build_trainer(model, windows, scorer, config, Objectives(objectives, setting), work)
-    trainer.train(resume_from_checkpoint=_find_state(work))
+    state = _find_state(work)
+    if state and _has_stopped(state, config):
+        _take_best(trainer, state)
+    else:
+        trainer.train(resume_from_checkpoint=state)
     best = trainer.state.best_model_checkpoint or ""
     return Outcome(
         steps=trainer.state.global_step,
@@ -123,7 +128,9 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
         return
     try:
         work.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial.rename(path)
     except OSError as error:
         raise ConfigError(f"cannot write to --output {str(work.parent)!r}: {error.strerror}") from error
 
@@ -131,8 +138,23 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
 def _find_state(work: Path) -> str | None:
     """The newest state in a folder that was written to its end."""
     # The Trainer writes this file last.
-    whole = [path.parent for path in work.glob("checkpoint-*/trainer_state.json") if _is_whole(path)]
+    whole = [path.parent for path in work.glob(f"checkpoint-*/{_TRAINER_STATE}") if _is_whole(path)]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _has_stopped(state: str, config: TrainConfig) -> bool:
+    """Whether training had stopped early at a state; the Trainer itself would go on for another epoch."""
+    content = json.loads((Path(state) / _TRAINER_STATE).read_text(encoding="utf-8"))
+    stopping = content["stateful_callbacks"].get("EarlyStoppingCallback", {}).get("attributes", {})
+    return bool(stopping.get("early_stopping_patience_counter", 0) >= config.patience)
+
+
+def _take_best(trainer: "Trainer", state: str) -> None:
+    """Ends training that had stopped at a state: the best weights are taken."""
+    from transformers import TrainerState
+
+    trainer.state = TrainerState.load_from_json(str(Path(state) / _TRAINER_STATE))
+    trainer._load_best_model()
 
 
 def _is_whole(path: Path) -> bool:

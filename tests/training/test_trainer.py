@@ -82,6 +82,23 @@ def test_train_resumes_to_the_same_weights(base, files, tmp_path, monkeypatch):
         assert torch.equal(weights, same), name
 
 
+def test_training_that_had_stopped_early_when_it_was_killed_is_not_gone_on_with(base, files, tmp_path, monkeypatch):
+    config = TrainConfig(learning_rate=1e-12, epochs=9, batch_size=8, max_tokens=32, patience=2)
+    whole, _, expected = _train(base, files, tmp_path / "whole", config)
+
+    def die(self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_load_best_model", die)
+        with pytest.raises(Killed):
+            _train(base, files, tmp_path / "killed", config)
+    resumed, _, outcome = _train(base, files, tmp_path / "killed", config)
+    assert outcome == expected
+    for (name, weights), same in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(weights, same), name
+
+
 def test_train_keeps_how_each_epoch_went(base, files, tmp_path):
     _, _, outcome = _train(base, files, tmp_path)
     assert [(epoch.epoch, epoch.step) for epoch in outcome.epochs] == [(1, 6), (2, 12), (3, 18), (4, 24)]
