@@ -10,7 +10,7 @@ data; whoever shows a finding escapes it.
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 LEVELS = ("broken", "harmful", "note")
@@ -102,22 +102,30 @@ def _find_labels(report: Mapping[str, Any]) -> Iterator[Finding]:
         if not file["entities"]:
             yield Finding("harmful", f"{file['name']} has no entities.", 1.0, "labels")
     labelled = [file for file in files if file["entities"]]
+    only: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for label in labels:
-        having = [file for file in labelled if label in file["entities"]]
-        if len(having) < len(labelled):
-            names = ", ".join(file["name"] for file in having)
-            text = f"The label {label} stands in {names} only; training refuses a label that is not trained on."
-            yield Finding("harmful", text, len(having) / len(labelled), "labels")
-        n = sum(file["entities"].get(label, 0) for file in files)
+        only[tuple(file["name"] for file in labelled if label in file["entities"])].append(label)
+    for names, own in only.items():
+        if len(names) < len(labelled):
+            subject = f"The {_plural(len(own), 'label')} {_join(own)} {_stand(len(own))} in {_join(names)} only"
+            text = f"{subject}; training refuses labels that are not trained on."
+            yield Finding("harmful", text, len(own) / len(labels), "labels")
+    yield from _find_odd_labels(report)
+
+
+def _find_odd_labels(report: Mapping[str, Any]) -> Iterator[Finding]:
+    """Labels that are rare, or written in two ways."""
+    for label in report["labels"]:
+        n = sum(file["entities"].get(label, 0) for file in report["files"])
         if n < _RARE:
             text = f"The label {label} has {n} {_plural(n, 'mention')} in all: too few to learn it or to tell how well."
             yield Finding("note", text, 1 / (1 + n), "labels")
     spellings = defaultdict(list)
-    for label in labels:
+    for label in report["labels"]:
         spellings[label.casefold()].append(label)
     for same in spellings.values():
         if len(same) > 1:
-            yield Finding("harmful", f"The labels {' and '.join(same)} differ in case only.", 1.0, "labels")
+            yield Finding("harmful", f"The labels {_join(same)} differ in case only.", 1.0, "labels")
 
 
 def _find_tags(file: Mapping[str, Any]) -> Iterator[Finding]:
@@ -180,6 +188,11 @@ def _find_lengths(file: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator
         share = n / max(1, pieces["total"])
         text = f"{n:,} {_plural(n, 'piece')} of {name} ({100 * share:.1f} %) {_are(n)} unknown to the tokenizer."
         yield Finding("harmful" if share >= _UNKNOWN else "note", text, share, "lengths")
+
+
+def _join(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _plural(n: int, thing: str) -> str:

@@ -227,9 +227,10 @@ def _list_leaks(report: Mapping[str, Any]) -> Table:
                 leak["first_count"],
                 format_share(leak["first_share"]),
                 leak["disagreeing"],
-                _cut(leak["rows"][0]["words"]) if leak["rows"] else "",
+                _cut(leak["rows"][0]["words"]),
             )
             for leak in report["leaks"]
+            if leak["second_count"]
         ),
     )
 

@@ -56,7 +56,7 @@ def test_find_findings_weighs_leaks_by_length_and_share(n, words, level):
 def test_find_findings_names_a_label_that_one_file_lacks():
     report = inspect(many(20), [*((f"x{at}", "B-PER") for at in range(20)), *((f"y{at}", "B-ORG") for at in range(12))])
     assert tell(report) == [
-        ("harmful", "The label ORG stands in b only; training refuses a label that is not trained on.")
+        ("harmful", "The label ORG stands in b only; training refuses labels that are not trained on.")
     ]
 
 
