@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import shlex
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from pipelines.options import option, parse_options, parse_pairs
 from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CheckpointCard, FileScore
 from schemas.errors import ConfigError
-from schemas.scores import LabelScore
 from training.checkpoints import (
     DTYPES,
     check_output,
@@ -24,6 +24,7 @@ from training.checkpoints import (
     write_model,
 )
 from training.encoders import check_max_tokens, digest_weights, load_model, open_encoder
+from training.evaluations import compare_tags, read_score
 from training.examples import (
     LabelledFile,
     build_bio_tags,
@@ -35,7 +36,9 @@ from training.examples import (
     split_words,
 )
 from training.methods.methods import METHODS
+from training.reports import build_report, write_report
 from training.specs import parse_spec, render_spec
+from training.splits import ROLES, parse_shares, split_files
 from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
 
@@ -54,7 +57,14 @@ class TrainOptions:
     """Options of `spanmill train`."""
 
     train: tuple[str, ...] = option("labelled files to train on, CoNLL columns whatever the suffix", metavar="FILE")
-    dev: tuple[str, ...] = option("labelled files to choose the best epoch on, by the mean of their F1", metavar="FILE")
+    dev: tuple[str, ...] = option(
+        "labelled files to choose the best epoch on, by the mean of their F1", (), metavar="FILE"
+    )
+    split: str = option(
+        "cut the --train files into parts instead, by documents or else sentences, the same words on one side only",
+        "",
+        metavar="TRAIN/DEV[/TEST]",
+    )
     base: str = option("model to begin from: a directory or a hub name", metavar="MODEL")
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
@@ -88,10 +98,11 @@ class _Data:
     test: list[LabelledFile]
     label_map: dict[str, str]
     labels: tuple[str, ...]
+    split: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def roles(self) -> list[tuple[str, LabelledFile]]:
-        return [(role, file) for role in ("train", "dev", "test") for file in getattr(self, role)]
+        return [(role, file) for role in ROLES for file in getattr(self, role)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +146,8 @@ def main(arguments: Sequence[str]) -> int:
     check_max_tokens(encoder, config.max_tokens)
     run = _Run(options, config, data, encoder, method, method_config)
     prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
+    if data.split:
+        print(_describe_split(data))
     _show_progress()
     with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
         card = _train(run)
@@ -146,14 +159,36 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read_data(options: TrainOptions) -> _Data:
     label_map = parse_pairs(options.map, flag="--map")
-    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ("train", "dev", "test")}
+    if bool(options.dev) == bool(options.split):
+        raise ConfigError(f"expected --dev or --split, found {'both' if options.dev else 'neither'}")
+    shares = parse_shares(options.split) if options.split else None
+    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ROLES}
     check_label_map([file for files in groups.values() for file in files], label_map)
     mapped = {role: map_labels(files, label_map) for role, files in groups.items()}
     labels = collect_labels(mapped["train"], mapped["dev"] + mapped["test"])
     trained = {file.digest for file in mapped["train"]}
     if seen := [file.name for file in mapped["dev"] + mapped["test"] if file.digest in trained]:
         raise ConfigError(f"expected --dev and --test files that are not trained on, found {seen} in --train too")
-    return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    if not shares:
+        return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    split = split_files(mapped["train"], shares, seed=options.seed)
+    about = {
+        "given": list(shares),
+        "found": list(split.shares),
+        "sentences": list(split.sizes),
+        "left_out": split.left_out,
+    }
+    return _Data(split.train, split.dev, split.test + mapped["test"], label_map, labels, about)
+
+
+def _describe_split(data: _Data) -> str:
+    sides = zip(ROLES, *(data.split[name] for name in ("sentences", "found", "given")), strict=True)
+    parts = (
+        f"{role} {n:,} ({100 * found:.1f} %, asked for {100 * given:g} %)" for role, n, found, given in sides if given
+    )
+    left_out = data.split["left_out"]
+    rest = f"; {left_out:,} left out, whose words stand on an earlier side" if left_out else ""
+    return f"sentences: {', '.join(parts)}{rest}"
 
 
 def _describe_training(run: _Run) -> dict[str, Any]:
@@ -163,12 +198,14 @@ def _describe_training(run: _Run) -> dict[str, Any]:
         "method": render_spec(run.method, run.method_config),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
+        "split": run.options.split,
         "train": [file.digest for file in run.data.train],
         "dev": [file.digest for file in run.data.dev],
     }
 
 
 def _train(run: _Run) -> CheckpointCard:
+    begun = time.perf_counter()
     config, tokenizer, method = run.config, run.encoder.tokenizer, METHODS[run.method]
     tag_set = build_bio_tags(run.data.labels)
     model = load_model(run.encoder, tag_set, dropout=config.dropout, seed=config.seed)
@@ -179,7 +216,7 @@ def _train(run: _Run) -> CheckpointCard:
     )
     dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
-    before = shown.score_model(model, batch_size=config.batch_size)
+    before = shown.tag_files(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
     outcome = train(model, sentences, dev, config, run.work)
 
@@ -191,9 +228,13 @@ def _train(run: _Run) -> CheckpointCard:
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
     saved = load_verified(model, tokenizer, windows, aside, dtype=run.options.dtype)
-    after = shown.score_model(saved, batch_size=config.batch_size)
-    card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
-    publish_checkpoint(aside, run.output, card, command=_render_command(run.options))
+    after = shown.tag_files(saved, batch_size=config.batch_size)
+    files = _compare_files(run.data, dev_files + test_files, before, after)
+    card = _build_card(run, model, outcome, tuple(map(read_score, files)), weights_digest(aside))
+    command = _render_command(run.options)
+    about = {"name": run.output.absolute().name, "command": command, "split": run.data.split}
+    write_report(build_report(card, outcome, files, {**about, "seconds": time.perf_counter() - begun}), aside)
+    publish_checkpoint(aside, run.output, card, command=command)
     shutil.rmtree(run.work)
     return card
 
@@ -214,6 +255,7 @@ def _build_card(
             **dataclasses.asdict(run.config),
             **dataclasses.asdict(run.method_config),
             "dtype": run.options.dtype,
+            **({"split": run.data.split} if run.data.split else {}),
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
@@ -225,14 +267,13 @@ def _build_card(
     )
 
 
-def _pair_scores(
-    data: _Data, before: Sequence[tuple[LabelScore, ...]], after: Sequence[tuple[LabelScore, ...]]
-) -> tuple[FileScore, ...]:
-    shown = [(role, file) for role, file in data.roles if role != "train"]
-    return tuple(
-        FileScore(role=role, name=file.name, before=first, after=last)
-        for (role, file), first, last in zip(shown, before, after, strict=True)
-    )
+def _compare_files(
+    data: _Data, files: Sequence[LabelledFile], before: Sequence[Any], after: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """What became of each dev and test file; `files` are those with the words that the model read."""
+    roles = [role for role, _ in data.roles if role != "train"]
+    rows = zip(roles, files, before, after, strict=True)
+    return [{"role": role, **compare_tags(file, first, last)} for role, file, first, last in rows]
 
 
 def _render_command(options: TrainOptions) -> str:

@@ -6,8 +6,10 @@ is the mean over the dev files of their entity F1, so that a large file does not
 """
 
 import dataclasses
+import itertools
 import json
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ from training.examples import (
     cut_windows,
     join_windows,
 )
+from training.history import read_history
 from training.scores import micro_f1, score_tags
 
 if TYPE_CHECKING:
@@ -98,11 +101,13 @@ class Outcome:
       steps: optimizer steps taken.
       best_step: the step whose weights the model now has.
       best_score: mean entity F1 over the dev files at that step.
+      history: what each epoch brought, as `read_history` gives it.
     """
 
     steps: int
     best_step: int
     best_score: float
+    history: tuple[dict[str, Any], ...] = dataclasses.field(default=(), compare=False)
 
 
 class Scorer:
@@ -130,23 +135,30 @@ class Scorer:
         windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
         self._windows = sorted(windows, key=lambda window: -len(window.input_ids))
 
+    def tag_files(self, model: "PreTrainedModel", *, batch_size: int) -> list[list[list[str]]]:
+        """Tags that a model gives the sentences of each file."""
+        probabilities = predict(model, self._windows, self.tokenizer, batch_size=batch_size)
+        tags = iter(join_windows(probabilities, self._windows, self._sentences, self.tag_set))
+        return [list(itertools.islice(tags, len(file.sentences))) for file in self._files]
+
     def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
         """Scores of a model by file."""
-        probabilities = predict(model, self._windows, self.tokenizer, batch_size=batch_size)
-        tags = join_windows(probabilities, self._windows, self._sentences, self.tag_set)
-        scores, begin = [], 0
-        for file in self._files:
-            end = begin + len(file.sentences)
-            scores.append(score_tags([sentence.tags for sentence in file.sentences], tags[begin:end]))
-            begin = end
-        return scores
+        tagged = self.tag_files(model, batch_size=batch_size)
+        return [
+            score_tags([sentence.tags for sentence in file.sentences], tags)
+            for file, tags in zip(self._files, tagged, strict=True)
+        ]
+
+    def file_f1(self, model: "PreTrainedModel", *, batch_size: int) -> dict[str, float]:
+        """A model's entity F1 by the name of the file."""
+        scores = self.score_model(model, batch_size=batch_size)
+        by_file = {file.name: micro_f1(score) for file, score in zip(self._files, scores, strict=True)}
+        _LOG.info("entity F1: %s", ", ".join(f"{name} {100 * f1:.2f}" for name, f1 in by_file.items()))
+        return by_file
 
     def mean_f1(self, model: "PreTrainedModel", *, batch_size: int) -> float:
         """Mean over the files of a model's entity F1."""
-        scores = [micro_f1(score) for score in self.score_model(model, batch_size=batch_size)]
-        parts = (f"{file.name} {100 * score:.2f}" for file, score in zip(self._files, scores, strict=True))
-        _LOG.info("entity F1: %s", ", ".join(parts))
-        return float(np.mean(scores))
+        return float(np.mean(list(self.file_f1(model, batch_size=batch_size).values())))
 
 
 def train(
@@ -174,6 +186,7 @@ def train(
         steps=trainer.state.global_step,
         best_step=int(best.rpartition("-")[2] or trainer.state.global_step),
         best_score=float(trainer.state.best_metric or 0.0),
+        history=tuple(read_history(trainer.state.log_history)),
     )
 
 
@@ -258,13 +271,21 @@ def _build_trainer(
     class ScoredTrainer(Trainer):
         """Scores with our windows and decoder; Trainer's own loop also shuffles a grouped dev set."""
 
+        begun = time.perf_counter()
+
         def evaluate(
             self,
             eval_dataset: object = None,  # noqa: ARG002
             ignore_keys: list[str] | None = None,  # noqa: ARG002
             metric_key_prefix: str = "eval",
         ) -> dict[str, float]:
-            metrics = {f"{metric_key_prefix}_f1": scorer.mean_f1(model, batch_size=config.batch_size)}
+            by_file = scorer.file_f1(model, batch_size=config.batch_size)
+            metrics = {f"{metric_key_prefix}_f1": float(np.mean(list(by_file.values())))}
+            seconds = time.perf_counter() - self.begun
+            # What is logged is saved with every state, so that a resumed training knows of its first epochs.
+            logged: dict[str, Any] = {"f1_by_file": by_file, "seconds": seconds}
+            self.log({**metrics, **{f"{metric_key_prefix}_{name}": value for name, value in logged.items()}})
+            self.begun = time.perf_counter()
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 

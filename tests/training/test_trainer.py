@@ -75,8 +75,22 @@ def test_train_resumes_to_the_same_weights(base, files, tmp_path, monkeypatch):
             _train(base, files, tmp_path / "killed")
     resumed, _, outcome = _train(base, files, tmp_path / "killed")
     assert outcome == expected
+    assert [_without_seconds(row) for row in outcome.history] == [_without_seconds(row) for row in expected.history]
     for (name, weights), same in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(weights, same), name
+
+
+def _without_seconds(row):
+    return {key: value for key, value in row.items() if key != "seconds"}
+
+
+def test_train_tells_what_each_epoch_brought(base, files, tmp_path):
+    _, _, outcome = _train(base, files, tmp_path)
+    assert [row["epoch"] for row in outcome.history] == [float(at + 1) for at in range(len(outcome.history))]
+    best = next(row for row in outcome.history if row["step"] == outcome.best_step)
+    assert best["f1"] == outcome.best_score
+    assert best["f1_by_file"] == {file.name: pytest.approx(best["f1"]) for file in files[1:]}
+    assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
 
 
 def test_predict_does_not_depend_on_the_batch(base, files):
