@@ -27,17 +27,18 @@ def render_training(report: Mapping[str, Any]) -> str:
     """A training's report in, one self-contained HTML file out.
 
     Args:
-      report: as training.reports builds it, made here or read back from JSON. Rows of `history` may lack keys.
+      report: as training.reports builds it, made here or read back from JSON; rows of `history` may have holes.
     """
     files = report["files"]
     labels = rank_labels(report)
-    history = report["history"]
+    history = [{key: value for key, value in row.items() if value is not None} for row in report["history"]]
     lines = list(training_charts.read_file_points(history))
     drawn = {"curves": training_charts.draw_curves(history, report["best_step"])}
     if files:
         drawn["gains"] = training_charts.draw_gains(files)
     view = {
-        "report": report,
+        "report": {**report, "history": history},
+        "epochs_s": sum(row.get("seconds", 0.0) for row in history),
         "labels": labels,
         "tones": {label: rank % len(charts.COLORS) for rank, label in enumerate(labels)},
         "charts": {name: Markup(svg) for name, svg in drawn.items() if svg},

@@ -44,7 +44,17 @@ def test_render_training_escapes_names_and_labels(label):
 
 def test_render_training_shows_the_numbers_of_the_run():
     text = texts_of(PAGE)
-    for part in ("my-encoder", "40.0 %", "400 of 1,000", "5 min 21 s", "1.5 GB", "spanmill train", "2.13.0", "12.5 s"):
+    for part in (
+        "my-encoder",
+        "40.0 %",
+        "400 of 1,000",
+        "5 min 21 s",
+        "1.5 GB",
+        "spanmill train",
+        "2.13.0",
+        "12.5 s",
+        "all epochs 25.0 s",
+    ):
         assert part in text
     for file in REPORT["files"]:
         assert f"{100 * file['after']['micro']['f1']:.1f}" in text
@@ -66,6 +76,7 @@ def test_render_training_is_the_same_from_json():
         [{"loss": 0.5}, {"f1": 0.5}],
         [{"step": 20, "f1": 0.5}],
         [{"step": 1, "epoch": None, "loss": None, "seconds": None}],
+        [{"step": 20, "epoch": 1.0, "loss": 0.5, "f1": None, "seconds": None}, {"loss": None, "f1": 0.25}],
     ],
 )
 def test_render_training_bears_a_history_with_holes(history):
