@@ -39,6 +39,7 @@ class ExportOptions:
     backend: str = option("what will run the engine", choices=("onnx", "openvino"))
     output: str = option("the model's own folder, a copy of it, or a new folder for one", metavar="DIR")
     model: str = option("model folder, URL, hub name, or default for the one that comes along", "default")
+    base: str = option("base model of an adapter, where it is not where it was at training", "", metavar="MODEL")
     precision: str = option("precision of the engine", "fp32", choices=("fp32", "bf16", "int8"))
     calibration: tuple[str, ...] = option("files like those to be annotated, for int8 of openvino", (), metavar="GLOB")
     calibration_windows: int = option("windows to calibrate on", 300)
@@ -138,7 +139,7 @@ def run(options: ExportOptions, target: "Target") -> int:
     from transforms.models.checkpoint import find_checkpoint
 
     started = time.monotonic()
-    checkpoint = find_checkpoint(options.model, scheme=options.scheme)
+    checkpoint = find_checkpoint(options.model, scheme=options.scheme, base=options.base)
     check_target(target, checkpoint)
     calibration_texts = _open_corpus(options, "calibration") if options.calibration else None
     texts = _choose_texts(options, checkpoint, calibration_texts)

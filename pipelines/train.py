@@ -4,15 +4,17 @@ import dataclasses
 import logging
 import shlex
 import shutil
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options, parse_pairs
+from pipelines.options import option, parse_options, parse_pairs, read_values
 from pipelines.signals import stopping_on_signals
-from schemas.checkpoints import CheckpointCard, FileScore
+from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
+from training.adapters import write_adapter
 from training.checkpoints import (
     DTYPES,
     check_output,
@@ -20,13 +22,24 @@ from training.checkpoints import (
     load_verified,
     publish_checkpoint,
     render_scores,
+    render_seeds,
     weights_digest,
     write_model,
 )
-from training.encoders import check_max_tokens, digest_weights, load_model, open_encoder
+from training.config import HEADS, OPTIMIZERS, SCHEDULES, TrainConfig
+from training.crf import find_crf
+from training.encoders import (
+    build_skeleton,
+    check_max_tokens,
+    digest_weights,
+    find_folder,
+    load_model,
+    open_encoder,
+)
 from training.evaluations import compare_tags, read_score
 from training.examples import (
     LabelledFile,
+    Window,
     build_bio_tags,
     check_label_map,
     collect_labels,
@@ -36,20 +49,27 @@ from training.examples import (
     split_words,
 )
 from training.methods.methods import METHODS
-from training.reports import build_report, write_report
+from training.objectives.objectives import DEFAULT, OBJECTIVES, parse_objectives
+from training.reports import build_report, list_epochs, write_report
+from training.scorer import Scorer
+from training.scores import micro_f1
+from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
 from training.specs import parse_spec, render_spec
 from training.splits import ROLES, parse_shares, split_files
-from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
+from training.states import count_weights
+from training.trainer import Outcome, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from training.encoders import Encoder
 
+_LOG = logging.getLogger("training.search")
 _WORK_NAME = ".training"
 _N_VERIFIED = 64
 _DEFAULTS = TrainConfig()
+_NOT_SEARCHED = {"train", "dev", "test", "split", "base", "output", "map", "seeds", "search", "dtype", "resume"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,20 +89,35 @@ class TrainOptions:
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
     method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
+    head: str = option("crf learns which tags follow each other", _DEFAULTS.head, choices=HEADS)
+    crf_learning_rate: float = option("highest rate of what crf learns", _DEFAULTS.crf_learning_rate)
+    objective: tuple[str, ...] = option(
+        f"what is minimised, {DEFAULT} unless told; several add up: {', '.join(OBJECTIVES)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
     map: tuple[str, ...] = option("rename a label, or drop it with O; others are kept", (), metavar="LABEL=LABEL")
     epochs: int = option("passes over the training files", _DEFAULTS.epochs)
-    batch_size: int = option("windows in a step", _DEFAULTS.batch_size)
-    learning_rate: float = option("highest rate of the linear schedule", _DEFAULTS.learning_rate)
+    batch_size: int = option("windows in a batch", _DEFAULTS.batch_size)
+    gradient_accumulation: int = option("batches in a step", _DEFAULTS.gradient_accumulation)
+    learning_rate: float = option("highest rate of the schedule", _DEFAULTS.learning_rate)
     optimizer: str = option("sgd has a momentum of 0.9", _DEFAULTS.optimizer, choices=OPTIMIZERS)
+    schedule: str = option("how the rate goes on after warming up", _DEFAULTS.schedule, choices=SCHEDULES)
     warmup_ratio: float = option("share of the steps in which the rate rises", _DEFAULTS.warmup_ratio)
     weight_decay: float = option("decay of all weights but biases and norms", _DEFAULTS.weight_decay)
+    layer_decay: float = option("rate of a layer by that of the one above", _DEFAULTS.layer_decay)
+    max_grad_norm: float = option("longer gradients are cut to this norm; 0 for never", _DEFAULTS.max_grad_norm)
+    gradient_checkpointing: bool = option("compute some things twice to save memory", default=False)
     dropout: float = option("dropout of encoder and head", _DEFAULTS.dropout)
     seed: int = option("of first weights, order and dropout", _DEFAULTS.seed)
+    seeds: tuple[int, ...] = option("train once for each of these, and keep the best by the dev files", ())
+    search: str = option("options to try: a table [grid] of lists, or [optuna] of ranges", "", metavar="FILE.toml")
     patience: int = option("epochs without a better score before training stops", _DEFAULTS.patience)
     max_tokens: int = option("most tokens in a window, here and in annotate; nothing is lost", _DEFAULTS.max_tokens)
     chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
     chain_words: int = option("most words in a chain of sentences", _DEFAULTS.chain_words)
     dtype: str = option("precision of the saved weights", "float32", choices=DTYPES)
+    merge: bool = option("write a whole checkpoint, with what was trained in its weights", default=False)
     resume: bool = option("go on with training that was interrupted", default=False)
 
     @property
@@ -113,14 +148,33 @@ class _Run:
     encoder: "Encoder"
     method: str
     method_config: Any
+    objectives: dict[str, Any]
 
     @property
-    def output(self) -> Path:
-        return Path(self.options.output)
+    def seeds(self) -> tuple[int, ...]:
+        return self.options.seeds or (self.config.seed,)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """A checkpoint that may become the output: the best of its seeds."""
+
+    folder: Path
+    card: CheckpointCard
+    history: History
 
     @property
-    def work(self) -> Path:
-        return self.output / _WORK_NAME
+    def f1(self) -> float:
+        """Mean over the dev files, and over seeds."""
+        return statistics.fmean(self.files.values())
+
+    @property
+    def files(self) -> dict[str, float]:
+        """F1 by dev file, the mean over seeds."""
+        dev = [(at, score) for at, score in enumerate(self.card.scores) if score.role == "dev"]
+        if not self.card.seeds:
+            return {score.name: micro_f1(score.after) for _, score in dev}
+        return {score.name: statistics.fmean(seed.f1[at] for seed in self.card.seeds) for at, score in dev}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -136,25 +190,111 @@ def main(arguments: Sequence[str]) -> int:
         description="Fine-tune a tagger on labelled text.",
         has_beam=False,
     )
+    output, work = Path(options.output), Path(options.output) / _WORK_NAME
+    search = read_search(Path(options.search)) if options.search else None
+    check_output(output, work_name=_WORK_NAME)
+    run = _configure(options, _read_data(options), open_encoder(options.base))
+    for values in search.samples() if search else ():
+        _vary(run, values)
+    prepare_work(
+        work, _describe_training(run) | ({"search": repr(search)} if search else {}), is_resumed=options.resume
+    )
+    if run.data.split:
+        print(_describe_split(run.data))
+    _show_progress()
+    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
+        card = _search(run, search, work) if search else _publish(_train_seeds(run, work), run, work)
+    for score in card.scores:
+        print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
+    if card.seeds:
+        print(f"\n{len(card.seeds)} seeds\n{render_seeds([score.name for score in card.scores], card.seeds)}")
+    print(f"\ncheckpoint: {output}")
+    return 0
+
+
+def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:
+    """Options to a run, all of them checked."""
     config = options.config
     method, method_config = parse_spec(
         options.method, {name: method.config for name, method in METHODS.items()}, flag="--method"
     )
-    check_output(Path(options.output), work_name=_WORK_NAME)
-    data = _read_data(options)
-    encoder = open_encoder(options.base)
-    check_max_tokens(encoder, config.max_tokens)
-    run = _Run(options, config, data, encoder, method, method_config)
-    prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
-    if data.split:
-        print(_describe_split(data))
-    _show_progress()
-    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
-        card = _train(run)
-    for score in card.scores:
-        print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
-    print(f"\ncheckpoint: {run.output}")
-    return 0
+    if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
+        raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
+    objectives = parse_objectives(options.objective, head=options.head)
+    run = _Run(options, config, data, encoder, method, method_config, objectives)
+    _check_method(run)
+    return run
+
+
+def _vary(run: _Run, values: Mapping[str, Any]) -> _Run:
+    """A run with other values of some options, as a search has them."""
+    found = read_values(values, TrainOptions, where=run.options.search)
+    if fixed := sorted(set(found) & _NOT_SEARCHED):
+        raise ConfigError(f"expected options of training in {run.options.search!r}, found {fixed}; set them by flags")
+    return _configure(dataclasses.replace(run.options, **found), run.data, run.encoder)
+
+
+def _search(run: _Run, search: Search, work: Path) -> CheckpointCard:
+    """Trains with many options and publishes what does best."""
+
+    def train_trial(number: int, values: dict[str, Any], folder: Path) -> Trial:
+        candidate = _train_seeds(_vary(run, values), folder)
+        trial = Trial(
+            number=number,
+            options=values,
+            f1=candidate.f1,
+            files=candidate.files,
+            steps=candidate.card.steps,
+            seconds=sum(epoch.seconds for curve in candidate.history.curves for epoch in curve.epochs),
+        )
+        _LOG.info("trial %d, mean F1 %.2f: %s", number, 100 * trial.f1, values)
+        return trial
+
+    trials = run_trials(search, train_trial, work)
+    best = find_best(trials)
+    chosen = _vary(run, best.options)
+    candidate = _train_seeds(chosen, trial_folder(work, best.number))
+    shutil.copyfile(work / TRIALS_NAME, candidate.folder / TRIALS_NAME)
+    card = dataclasses.replace(candidate.card, trials=len(trials))
+    return _publish(dataclasses.replace(candidate, card=card), chosen, work)
+
+
+def _train_seeds(run: _Run, work: Path) -> _Candidate:
+    """Trains once per seed, and takes the one that does best on the dev files."""
+    found = []
+    for seed in run.seeds:
+        config = dataclasses.replace(run.config, seed=seed)
+        found.append(_train_once(dataclasses.replace(run, config=config), work / f"seed={seed}"))
+    best = max(found, key=lambda candidate: candidate.f1)
+    if len(found) == 1:
+        return best
+    seeds = tuple(
+        SeedScore(seed=seed, f1=tuple(micro_f1(score.after) for score in one.card.scores))
+        for seed, one in zip(run.seeds, found, strict=True)
+    )
+    curves = tuple(
+        curve for seed, one in zip(run.seeds, found, strict=True) for curve in one.history.curves if curve.seed == seed
+    )
+    history = dataclasses.replace(best.history, curves=curves)
+    return dataclasses.replace(best, card=dataclasses.replace(best.card, seeds=seeds), history=history)
+
+
+def _publish(candidate: _Candidate, run: _Run, work: Path) -> CheckpointCard:
+    (candidate.folder / HISTORY_NAME).write_text(candidate.history.to_json(), encoding="utf-8")
+    command = _render_command(dataclasses.replace(run.options, search=""))
+    publish_checkpoint(candidate.folder, work.parent, candidate.card, command=command)
+    shutil.rmtree(work)
+    return candidate.card
+
+
+def _check_method(run: _Run) -> None:
+    """Refuses a method that does not go with the base or the other options, before any weights are loaded."""
+    method = METHODS[run.method]
+    if run.options.merge and not method.is_folded:
+        foldable = sorted(name for name, other in METHODS.items() if other.is_folded)
+        raise ConfigError(f"expected --merge with a --method of {foldable}, found {run.method!r}, which stays beside")
+    check_max_tokens(run.encoder, run.config.max_tokens, taken=run.method_config.tokens if method.has_tokens else 0)
+    method.apply(build_skeleton(run.encoder), run.method_config)
 
 
 def _read_data(options: TrainOptions) -> _Data:
@@ -196,20 +336,33 @@ def _describe_training(run: _Run) -> dict[str, Any]:
     return {
         **dataclasses.asdict(run.config),
         "method": render_spec(run.method, run.method_config),
+        "objective": _render_objectives(run),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
         "split": run.options.split,
+        "seeds": run.options.seeds,
         "train": [file.digest for file in run.data.train],
         "dev": [file.digest for file in run.data.dev],
     }
 
 
-def _train(run: _Run) -> CheckpointCard:
+def _render_objectives(run: _Run) -> list[str]:
+    return [render_spec(name, config) for name, config in run.objectives.items()]
+
+
+def _train_once(run: _Run, work: Path) -> _Candidate:
+    """Trains with one seed and writes the checkpoint within the work folder, unless it is there already."""
+    aside = work / "checkpoint"
+    if (aside / CARD_NAME).exists():
+        return _read_candidate(aside)
     begun = time.perf_counter()
-    config, tokenizer, method = run.config, run.encoder.tokenizer, METHODS[run.method]
-    tag_set = build_bio_tags(run.data.labels)
-    model = load_model(run.encoder, tag_set, dropout=config.dropout, seed=config.seed)
+    # Opened for each training, for loading a model and naming its tags changes the config.
+    config, encoder, method = run.config, open_encoder(run.options.base), METHODS[run.method]
+    tokenizer, tag_set = encoder.tokenizer, build_bio_tags(run.data.labels)
+    model = load_model(encoder, tag_set, dropout=config.dropout, seed=config.seed, head=config.head)
     model = method.apply(model, run.method_config)
+    if crf := find_crf(model):
+        crf.requires_grad_(True)  # noqa: FBT003
     own = ColumnTokenizer(tokenizer.backend_tokenizer.to_str())
     train_files, dev_files, test_files = (
         split_words(files, own) for files in (run.data.train, run.data.dev, run.data.test)
@@ -218,31 +371,72 @@ def _train(run: _Run) -> CheckpointCard:
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     before = shown.tag_files(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
-    outcome = train(model, sentences, dev, config, run.work)
+    outcome = train(model, sentences, dev, config, run.objectives, work)
 
-    aside = run.work / "checkpoint"
-    shutil.rmtree(aside, ignore_errors=True)
     # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
     tokenizer.model_max_length = config.max_tokens
-    write_model(model, tokenizer, aside, dtype=run.options.dtype)
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
-    saved = load_verified(model, tokenizer, windows, aside, dtype=run.options.dtype)
+    saved = _save(run, model, tokenizer, windows, aside)
     after = shown.tag_files(saved, batch_size=config.batch_size)
     files = _compare_files(run.data, dev_files + test_files, before, after)
     card = _build_card(run, model, outcome, tuple(map(read_score, files)), weights_digest(aside))
-    command = _render_command(run.options)
-    about = {"name": run.output.absolute().name, "command": command, "split": run.data.split}
-    write_report(build_report(card, outcome, files, {**about, "seconds": time.perf_counter() - begun}), aside)
-    publish_checkpoint(aside, run.output, card, command=command)
-    shutil.rmtree(run.work)
-    return card
+    curve = Curve(seed=config.seed, epochs=outcome.epochs)
+    history = History(files=tuple(file.name for file in dev_files), curves=(curve,))
+    about = {
+        "name": Path(run.options.output).absolute().name,
+        "command": _render_command(dataclasses.replace(run.options, search="")),
+        "split": run.data.split,
+        "history": list_epochs(outcome.epochs, history.files),
+        "seconds": time.perf_counter() - begun,
+    }
+    write_report(build_report(card, files, about), aside)
+    _write_candidate(_Candidate(aside, card, history))
+    for state in work.glob("checkpoint-*"):
+        shutil.rmtree(state)
+    return _Candidate(aside, card, history)
+
+
+def _write_candidate(candidate: _Candidate) -> None:
+    """Writes what is known of a checkpoint beside it, the card last: where one is, all is."""
+    (candidate.folder / HISTORY_NAME).write_text(candidate.history.to_json(), encoding="utf-8")
+    partial = candidate.folder / f"{CARD_NAME}.partial"
+    partial.write_text(candidate.card.to_json(), encoding="utf-8")
+    partial.rename(candidate.folder / CARD_NAME)
+
+
+def _read_candidate(folder: Path) -> _Candidate:
+    card, history = ((folder / name).read_text(encoding="utf-8") for name in (CARD_NAME, HISTORY_NAME))
+    return _Candidate(folder, CheckpointCard.from_json(card), History.from_json(history))
+
+
+def _save(
+    run: _Run,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    windows: Sequence[Window],
+    aside: Path,
+) -> "PreTrainedModel":
+    """Writes the checkpoint aside and gives what it loads to: of an adapter, the base with what was trained."""
+    dtype, small = run.options.dtype, aside.parent / "adapter"
+    for folder in (aside, small):
+        shutil.rmtree(folder, ignore_errors=True)
+    if run.method != "full":
+        # What is merged is narrowed in the end, and once.
+        dtype, small = ("float32", small) if run.options.merge else (dtype, aside)
+        write_adapter(model, tokenizer, small, base=run.options.base, dtype=dtype)
+        model = load_verified(model, tokenizer, windows, small, dtype=dtype, base=find_folder(run.options.base))
+        if not run.options.merge:
+            return model
+        dtype = run.options.dtype
+    write_model(model, tokenizer, aside, dtype=dtype)
+    return load_verified(model, tokenizer, windows, aside, dtype=dtype)
 
 
 def _build_card(
     run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
 ) -> CheckpointCard:
-    sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
+    trained, total = count_weights(model)
     return CheckpointCard(
         base=run.encoder.name,
         base_digest=digest_weights(run.options.base),
@@ -253,14 +447,16 @@ def _build_card(
         data=tuple(file.describe(role) for role, file in run.data.roles),
         options={
             **dataclasses.asdict(run.config),
-            **dataclasses.asdict(run.method_config),
+            "method": render_spec(run.method, run.method_config),
+            "merge": run.options.merge,
+            "objective": _render_objectives(run),
             "dtype": run.options.dtype,
             **({"split": run.data.split} if run.data.split else {}),
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
-        trained_parameters=sum(n for n, is_trained in sizes if is_trained),
-        parameters=sum(n for n, _ in sizes),
+        trained_parameters=trained,
+        parameters=total,
         scores=scores,
         weights_digest=digest,
         versions=library_versions(),

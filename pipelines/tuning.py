@@ -41,7 +41,7 @@ def tune_budget(
     from transforms.models.tuning import BUDGETS, TuningCache, measure_budgets
     from transforms.text.tokens import ColumnTokenizer
 
-    checkpoint = find_checkpoint(tagger.model, scheme=tagger.scheme)
+    checkpoint = find_checkpoint(tagger.model, scheme=tagger.scheme, base=tagger.base)
     tokenizer = ColumnTokenizer(read_tokenizer(checkpoint.folder))
     columns = tokenizer.tokenize(_sample(corpus, slices))
     n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas.checkpoints import CARD_NAME, CheckpointCard, FileScore
-from schemas.errors import ConfigError, ModelError
-from training.encoders import hash_file
+from schemas.checkpoints import CARD_NAME, CheckpointCard, FileScore, SeedScore
+from schemas.errors import CheckpointError, ConfigError, ModelError
+from training.crf import add_crf, find_crf, load_crf, save_crf, without_crf
+from training.encoders import digest_weights
 from training.examples import Window
-from training.trainer import predict
+from training.scorer import predict_logits
+from transforms.models.checkpoint import CRF_NAME
+from transforms.models.torch_classifier import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float16", "float32")
 WEIGHTS_NAME = "model.safetensors"
-# Half precision keeps 11 bits of a weight; probabilities of a sound model then move by a few thousandths.
+# Shares of the largest logit. Half precision keeps 11 bits of a weight; logits then move by a few thousandths.
 _TOLERANCES = {"float16": 0.05, "float32": 1e-4}
-_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "seqeval", "numpy")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "safetensors", "seqeval", "numpy")
 
 
 def check_output(output: Path, *, work_name: str) -> None:
@@ -46,9 +49,11 @@ def write_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", 
     """Writes weights, config and tokenizer; the model in memory stays as it is."""
     directory.mkdir(parents=True, exist_ok=True)
     whole = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    if crf := find_crf(model):
+        save_crf(crf, directory)
     if dtype == "float16":
         model.half()
-    model.save_pretrained(directory)
+    model.save_pretrained(directory, state_dict=without_crf(model.state_dict()))
     model.float()
     model.load_state_dict(whole)
     tokenizer.save_pretrained(directory)
@@ -61,25 +66,38 @@ def load_verified(
     directory: Path,
     *,
     dtype: str,
+    base: Path | None = None,
 ) -> "PreTrainedModel":
-    """Loads what was written, in single precision, once its probabilities on some windows agree with the model's.
+    """Loads what was written, in single precision, once its logits on some windows agree with the model's.
+
+    Args:
+      model: the model that was written.
+      tokenizer: its tokenizer.
+      windows: what to compare on.
+      directory: where it was written.
+      dtype: the precision it was written in.
+      base: the base, where an adapter was written.
 
     Raises:
-      ModelError: they differ by more than the precision explains.
+      ModelError: it does not load, or they differ by more than the precision explains.
     """
     import torch
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    again: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(
-        directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
-    found = predict(again, windows, AutoTokenizer.from_pretrained(directory), batch_size=32)
-    expected = predict(model, windows, tokenizer, batch_size=32)
+    try:
+        again: PreTrainedModel = load_model(directory, torch.float32, base=base).to(model.device)
+    except CheckpointError as error:
+        raise ModelError(f"expected the saved checkpoint to load, found that it does not: {error}") from error
+    if (directory / CRF_NAME).exists():
+        load_crf(add_crf(again, len(again.config.id2label or {})), directory)
+    found = predict_logits(again, windows, AutoTokenizer.from_pretrained(directory), batch_size=32)
+    expected = predict_logits(model, windows, tokenizer, batch_size=32)
     worst = float(np.abs(found - expected).max(initial=0.0))
-    if not worst <= _TOLERANCES[dtype]:
+    allowed = _TOLERANCES[dtype] * max(1.0, float(np.abs(expected).max(initial=0.0)))
+    if not worst <= allowed:
         raise ModelError(
-            f"expected probabilities of the saved checkpoint within {_TOLERANCES[dtype]} of the trained model's, "
-            f"found a difference of {worst:.4f}; save with --dtype float32"
+            f"expected logits of the saved checkpoint within {allowed:.4g} of the trained model's, "
+            f"found a difference of {worst:.4g}; save with --dtype float32"
         )
     return again
 
@@ -89,13 +107,13 @@ def publish_checkpoint(aside: Path, output: Path, card: CheckpointCard, *, comma
     (aside / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
     (aside / "README.md").write_text(render_readme(card, output.absolute().name, command), encoding="utf-8")
     output.mkdir(parents=True, exist_ok=True)
-    for path in sorted(aside.iterdir(), key=lambda path: (path.name == WEIGHTS_NAME, path.name)):
+    for path in sorted(aside.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
         shutil.move(path, output / path.name)
 
 
 def weights_digest(directory: Path) -> str:
-    """SHA-256 of a written model's weights, hex."""
-    return hash_file(directory / WEIGHTS_NAME)
+    """SHA-256 of a written model's weights, hex; of their digests where there are several files."""
+    return digest_weights(str(directory))
 
 
 def library_versions() -> dict[str, str]:
@@ -124,6 +142,21 @@ def render_scores(score: FileScore) -> str:
     return _render_table(head, rows)
 
 
+def render_seeds(names: Sequence[str], seeds: Sequence[SeedScore]) -> str:
+    """F1 by file over seeds as a table in Markdown, percent: mean, sample standard deviation, and each seed's.
+
+    >>> print(render_seeds(["a.conll"], [SeedScore(seed=0, f1=(0.5,)), SeedScore(seed=1, f1=(0.52,))]))
+    | file      | mean F1 | deviation | seed 0 | seed 1 |
+    |:----------|--------:|----------:|-------:|-------:|
+    | `a.conll` |    51.0 |       1.4 |   50.0 |   52.0 |
+    """
+    rows = []
+    for name, *found in zip(names, *(seed.f1 for seed in seeds), strict=True):
+        numbers = (float(np.mean(found)), float(np.std(found, ddof=1)), *found)
+        rows.append([f"`{name}`", *map(_percent, numbers)])
+    return _render_table(["file", "mean F1", "deviation", *(f"seed {seed.seed}" for seed in seeds)], rows)
+
+
 def render_readme(card: CheckpointCard, name: str, command: str) -> str:
     """A model card for people."""
     scores = "\n\n".join(f"`{score.name}` ({score.role}):\n\n{render_scores(score)}" for score in card.scores)
@@ -140,20 +173,32 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
             " F1 lies within the interval with a\n"
             "chance of 95 % (bootstrap over documents, or over sentences where no documents are marked)."
         )
+    beside = ""
+    if card.method != "full" and not card.options.get("merge"):
+        beside = (
+            "\n\nAn adapter: it holds what was trained, and runs with the weights of its base.\n"
+            "`spanmill annotate --base` says where that is, when it is not where it was."
+        )
+    chosen = f" It is the best of {card.trials} trials by the dev files (`trials.jsonl`)." if card.trials else ""
+    kept = "Over seeds, of which the best by the dev files was kept:"
+    spreads = render_seeds([score.name for score in card.scores], card.seeds) if card.seeds else ""
+    seeds = f"\n{kept}\n\n{spreads}\n" if card.seeds else ""
+    crf = f" A conditional random field chooses tags (`{CRF_NAME}`)." if card.options.get("head") == "crf" else ""
     renamed = ", ".join(f"{old} → {new}" for old, new in card.label_map.items()) or "none"
     return f"""# {name}
 
 Finds {", ".join(card.labels)} in text. A token classifier in BIO, made from `{card.base}` by spanmill
 (`{card.method}`: {card.trained_parameters:,} of {card.parameters:,} weights trained, {card.steps} steps, the weights of
-step {card.best_step} kept). The first piece of a word carries its tag. `card.json` says the same for machines;
-`report.html`, where there is one, shows how training went and where the model errs.
+step {card.best_step} kept).{chosen} The first piece of a word carries its tag.{crf}
+`card.json` says the same for machines; `report.html`, where there is one, shows how training went and where the model
+errs.{beside}
 
 ## Scores
 
 Entity precision, recall and F1 in percent, both ends and the label right (seqeval, strict, IOB2).{intervals}
 
 {scores}
-
+{seeds}
 ## Made from
 
 {data}

@@ -4,13 +4,17 @@ Weights are read from safetensors only, and no code of a model is run. A tagger 
 otherwise the head is new.
 """
 
+import copy
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet
+from training.crf import add_crf, load_crf
+from transforms.models import checkpoint
+from transforms.models.adapters.stored import is_adapter
+from transforms.models.checkpoint import CRF_NAME
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -60,6 +64,10 @@ def open_encoder(source: str) -> Encoder:
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    if is_adapter(Path(source)):
+        raise CheckpointError(
+            f"expected a whole model as --base, found the adapter {Path(source).name!r}; train it again with --merge"
+        )
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -80,8 +88,17 @@ def open_encoder(source: str) -> Encoder:
     return Encoder(source, Path(source).absolute().name if is_local else source, config, tokenizer)
 
 
-def load_model(encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int) -> "PreTrainedModel":
+def load_model(
+    encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int, head: str = "linear"
+) -> "PreTrainedModel":
     """An encoder with a head for the tags, in single precision.
+
+    Args:
+      encoder: the model.
+      tag_set: the tags.
+      dropout: dropout of encoder and head.
+      seed: of the first weights of a new head.
+      head: linear, or crf for scores of steps between tags too, those of the model where it has such a head.
 
     Raises:
       CheckpointError: the weights are not safetensors, or not of this kind of model.
@@ -102,6 +119,10 @@ def load_model(encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int) 
     try:
         if is_same_tagger:
             model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(encoder.source, **options)
+            if head == "crf":
+                crf = add_crf(model, len(tag_set.tags))
+                if (Path(encoder.source) / CRF_NAME).exists():
+                    load_crf(crf, Path(encoder.source))
             return model
         body = AutoModel.from_pretrained(encoder.source, **options)
         set_seed(seed)
@@ -110,7 +131,28 @@ def load_model(encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int) 
         raise CheckpointError(f"cannot load base model {encoder.name!r}: {' '.join(str(error).split())}") from error
     if missing := model.base_model.load_state_dict(body.state_dict(), strict=False).missing_keys:
         raise CheckpointError(f"expected weights {missing[:3]} in base model {encoder.name!r}, found none")
+    if head == "crf":
+        add_crf(model, len(tag_set.tags))
     return model
+
+
+def build_skeleton(encoder: Encoder) -> "PreTrainedModel":
+    """The model as it will be, but without weights: what a method does to it can be tried before any are loaded."""
+    import torch
+    from transformers import AutoModelForTokenClassification
+
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForTokenClassification.from_config(copy.deepcopy(encoder.config))
+    return model
+
+
+def find_folder(source: str) -> Path:
+    """The folder on this machine that a directory or hub name stands for."""
+    from transformers.utils.hub import cached_file
+
+    if Path(source).is_dir():
+        return Path(source)
+    return Path(cached_file(source, "config.json") or source).parent
 
 
 def digest_weights(source: str) -> str:
@@ -119,36 +161,25 @@ def digest_weights(source: str) -> str:
     Raises:
       CheckpointError: it has none.
     """
-    from transformers.utils.hub import cached_file
-
-    directory = Path(source)
-    if not directory.is_dir():
-        config_path = cached_file(source, "config.json")
-        directory = Path(config_path or source).parent
-    digests = [hash_file(path) for path in sorted(directory.glob("*.safetensors"))]
-    if not digests:
-        raise CheckpointError(f"expected weights in safetensors in base model {source!r}, found none")
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return checkpoint.digest_weights(find_folder(source))
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def check_max_tokens(encoder: Encoder, max_tokens: int) -> None:
+def check_max_tokens(encoder: Encoder, max_tokens: int, *, taken: int = 0) -> None:
     """Refuses windows that the model cannot read.
+
+    Args:
+      encoder: the model.
+      max_tokens: most pieces in a window.
+      taken: how many places a method needs for itself.
 
     Raises:
       ConfigError: naming the limit.
     """
-    if max_tokens > encoder.limit_tokens:
+    if max_tokens + taken > encoder.limit_tokens:
+        beside = f" beside {taken} virtual tokens" if taken else ""
         raise ConfigError(
-            f"expected --max-tokens of at most {encoder.limit_tokens} for {encoder.name!r}, found {max_tokens}"
+            f"expected --max-tokens of at most {encoder.limit_tokens - taken} for {encoder.name!r}{beside}, "
+            f"found {max_tokens}"
         )
 
 

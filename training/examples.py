@@ -237,7 +237,7 @@ def join_windows(
       probabilities: (n_words, n_tags), the windows' words laid end to end.
       windows: the windows, in any order, each of a sentence's words in one of them at most.
       sentences: what the windows were cut from.
-      tag_set: the model's tags.
+      tag_set: the model's tags, with what it has learned of their order.
     """
     bounds = np.concatenate([[0], np.cumsum([len(sentence.words) for sentence in sentences])]).astype(np.int64)
     places = np.array([bounds[window.sentence] + word for window in windows for word in window.words], dtype=np.int64)

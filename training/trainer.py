@@ -1,96 +1,42 @@
 """Supervised training with transformers' Trainer, and what it needs around it.
 
-AdamW or SGD, a linear schedule with warm-up, batches of windows of like length, a score on the dev files after each
-epoch, the weights of the best epoch kept, and a stop when `patience` epochs in a row brought nothing better. The score
-is the mean over the dev files of their entity F1, so that a large file does not drown a small one.
+Batches of windows of like length, objectives that add up (see objectives), a score on the dev files after each epoch,
+the weights of the best epoch kept, and a stop when `patience` epochs in a row brought nothing better. The score is the
+mean over the dev files of their entity F1, so that a large file does not drown a small one.
+
+After each epoch the state is saved: weights, optimizer, schedule, random numbers. Training that was killed at any step
+goes on from there and ends with the same weights, to the last bit.
 """
 
 import dataclasses
-import itertools
 import json
-import logging
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from schemas.checkpoints import Epoch
 from schemas.errors import ConfigError
-from schemas.labels import TagSet
-from schemas.scores import LabelScore
-from training.examples import (
-    IGNORED,
-    LabelledFile,
-    LabelledSentence,
-    Window,
-    chain_sentences,
-    cut_windows,
-    join_windows,
-)
-from training.history import read_history
-from training.scores import micro_f1, score_tags
+from training.config import TrainConfig
+from training.crf import build_task, find_crf
+from training.examples import LabelledSentence, Window, chain_sentences, cut_windows
+from training.objectives.objectives import Objectives
+from training.objectives.steps import Setting
+from training.optimization import group_parameters
+from training.scorer import Scorer, build_collator, build_features
+from training.states import load_state, save_state
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+    import torch
+    from transformers import PreTrainedModel, Trainer, TrainingArguments
 
-_LOG = logging.getLogger(__name__)
-
-OPTIMIZERS = ("adamw", "sgd")
 STATE_NAME = "training.json"
 _MOMENTUM = 0.9
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How weights are changed.
-
-    Attributes:
-      learning_rate: highest rate of the schedule.
-      epochs: passes over the training files.
-      batch_size: windows in a step.
-      optimizer: adamw, or sgd with a momentum of 0.9.
-      warmup_ratio: share of the steps in which the rate rises from 0; it falls to 0 in the others.
-      weight_decay: decay of all weights but biases and norms.
-      dropout: dropout of encoder and head.
-      seed: of the head's first weights, the order of the data and the dropout.
-      patience: epochs without a better score before training stops.
-      max_tokens: most pieces in a window.
-      chain_fraction: share of the text that is trained on in chains of neighbouring sentences.
-      chain_words: most words in such a chain.
-    """
-
-    learning_rate: float = 5e-5
-    epochs: int = 4
-    batch_size: int = 32
-    optimizer: str = "adamw"
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    seed: int = 0
-    patience: int = 2
-    max_tokens: int = 256
-    chain_fraction: float = 0.0
-    chain_words: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "epochs", "batch_size", "patience", "chain_words"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"expected {_flag(name)} above 0, found {getattr(self, name)}")
-        for name in ("warmup_ratio", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"expected {_flag(name)} of at least 0 and below 1, found {getattr(self, name)}")
-        if not 0 <= self.chain_fraction <= 1:
-            raise ConfigError(f"expected --chain-fraction between 0 and 1, found {self.chain_fraction}")
-        if not self.weight_decay >= 0:
-            raise ConfigError(f"expected --weight-decay of at least 0, found {self.weight_decay}")
-        if self.seed < 0:
-            raise ConfigError(f"expected --seed of at least 0, found {self.seed}")
-        if self.max_tokens < 8:
-            raise ConfigError(f"expected --max-tokens of at least 8, found {self.max_tokens}")
-        if self.optimizer not in OPTIMIZERS:
-            raise ConfigError(f"expected --optimizer of {OPTIMIZERS}, found {self.optimizer!r}")
+_OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd", "adafactor": "adafactor"}
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,64 +47,13 @@ class Outcome:
       steps: optimizer steps taken.
       best_step: the step whose weights the model now has.
       best_score: mean entity F1 over the dev files at that step.
-      history: what each epoch brought, as `read_history` gives it.
+      epochs: how it went.
     """
 
     steps: int
     best_step: int
     best_score: float
-    history: tuple[dict[str, Any], ...] = dataclasses.field(default=(), compare=False)
-
-
-class Scorer:
-    """Scores a model on labelled files.
-
-    Args:
-      files: what to score on.
-      tag_set: the model's tags.
-      tokenizer: the model's tokenizer.
-      max_tokens: most pieces in a window.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[LabelledFile],
-        tag_set: TagSet,
-        tokenizer: "PreTrainedTokenizerBase",
-        *,
-        max_tokens: int,
-    ) -> None:
-        self._files = files
-        self.tag_set = tag_set
-        self.tokenizer = tokenizer
-        self._sentences = [sentence for file in files for sentence in file.sentences]
-        windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
-        self._windows = sorted(windows, key=lambda window: -len(window.input_ids))
-
-    def tag_files(self, model: "PreTrainedModel", *, batch_size: int) -> list[list[list[str]]]:
-        """Tags that a model gives the sentences of each file."""
-        probabilities = predict(model, self._windows, self.tokenizer, batch_size=batch_size)
-        tags = iter(join_windows(probabilities, self._windows, self._sentences, self.tag_set))
-        return [list(itertools.islice(tags, len(file.sentences))) for file in self._files]
-
-    def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
-        """Scores of a model by file."""
-        tagged = self.tag_files(model, batch_size=batch_size)
-        return [
-            score_tags([sentence.tags for sentence in file.sentences], tags)
-            for file, tags in zip(self._files, tagged, strict=True)
-        ]
-
-    def file_f1(self, model: "PreTrainedModel", *, batch_size: int) -> dict[str, float]:
-        """A model's entity F1 by the name of the file."""
-        scores = self.score_model(model, batch_size=batch_size)
-        by_file = {file.name: micro_f1(score) for file, score in zip(self._files, scores, strict=True)}
-        _LOG.info("entity F1: %s", ", ".join(f"{name} {100 * f1:.2f}" for name, f1 in by_file.items()))
-        return by_file
-
-    def mean_f1(self, model: "PreTrainedModel", *, batch_size: int) -> float:
-        """Mean over the files of a model's entity F1."""
-        return float(np.mean(list(self.file_f1(model, batch_size=batch_size).values())))
+    epochs: tuple[Epoch, ...]
 
 
 def train(
@@ -166,6 +61,7 @@ def train(
     sentences: Sequence[LabelledSentence],
     scorer: Scorer,
     config: TrainConfig,
+    objectives: Mapping[str, Any],
     work: Path,
 ) -> Outcome:
     """Trains a model in place and leaves it with the weights of its best epoch.
@@ -175,55 +71,36 @@ def train(
       sentences: training sentences.
       scorer: scores it after each epoch.
       config: how to train.
+      objectives: what to minimise, as `parse_objectives` gives it.
       work: folder for the state after each epoch; training goes on from the last state that is in it.
+
+    Raises:
+      ConfigError: the model knows no gradient checkpointing.
     """
+    if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        raise ConfigError(
+            f"expected --gradient-checkpointing for a model that knows it, found {type(model).__name__}; leave it out"
+        )
     chained = chain_sentences(sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
     windows = cut_windows(chained, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
-    trainer = _build_trainer(model, windows, scorer, config, work)
+    crf = find_crf(model)
+    task = build_task(crf, scorer.tag_set) if crf else None
+    setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task)
+    trainer = _build_trainer(model, windows, scorer, config, Objectives(objectives, setting), work)
     trainer.train(resume_from_checkpoint=_find_state(work))
     best = trainer.state.best_model_checkpoint or ""
     return Outcome(
         steps=trainer.state.global_step,
         best_step=int(best.rpartition("-")[2] or trainer.state.global_step),
         best_score=float(trainer.state.best_metric or 0.0),
-        history=tuple(read_history(trainer.state.log_history)),
+        epochs=_read_history(trainer.state.log_history),
     )
 
 
-def predict(
-    model: "PreTrainedModel",
-    windows: Sequence[Window],
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    batch_size: int,
-) -> npt.NDArray[np.float32]:
-    """Tag probabilities of the windows' words laid end to end, (n_words, n_tags)."""
-    import torch
-
-    collate = _build_collator(tokenizer)
-    features = build_features(windows)
-    found = [np.empty((0, len(model.config.id2label or {})), dtype=np.float32)]
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(features), batch_size):
-            batch = collate(features[start : start + batch_size])
-            targets = batch.pop("labels").numpy()
-            inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            logits = model(**inputs).logits.float().cpu().numpy()
-            found.append(_softmax(logits[targets != IGNORED]))
-    return np.concatenate(found)
-
-
-def build_features(windows: Sequence[Window]) -> list[dict[str, list[int]]]:
-    """Windows to what a model reads."""
-    return [
-        {
-            "input_ids": list(window.input_ids),
-            "attention_mask": [1] * len(window.input_ids),
-            "labels": list(window.targets),
-        }
-        for window in windows
-    ]
+def count_tags(windows: Sequence[Window], n_tags: int) -> tuple[int, ...]:
+    """How many words of windows carry each tag."""
+    counts = Counter(target for window in windows for target in window.targets)
+    return tuple(counts[tag] for tag in range(n_tags))
 
 
 def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> None:
@@ -254,8 +131,16 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
 def _find_state(work: Path) -> str | None:
     """The newest state in a folder that was written to its end."""
     # The Trainer writes this file last.
-    whole = [path.parent for path in work.glob("checkpoint-*/trainer_state.json") if path.stat().st_size]
+    whole = [path.parent for path in work.glob("checkpoint-*/trainer_state.json") if _is_whole(path)]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def _build_trainer(
@@ -263,59 +148,109 @@ def _build_trainer(
     windows: Sequence[Window],
     scorer: Scorer,
     config: TrainConfig,
+    objectives: Objectives,
     work: Path,
 ) -> "Trainer":
-    import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
 
-    class ScoredTrainer(Trainer):
-        """Scores with our windows and decoder; Trainer's own loop also shuffles a grouped dev set."""
+    class ObjectiveTrainer(Trainer):
+        """Minimises our objectives, and scores with our windows and decoder; Trainer's own loop shuffles a dev set.
 
-        begun = time.perf_counter()
+        Its states hold what is trained and nothing else.
+        """
+
+        began = time.monotonic()
+
+        def training_step(
+            self,
+            model: "torch.nn.Module",
+            inputs: dict[str, Any],
+            num_items_in_batch: "torch.Tensor | int | None" = None,
+        ) -> "torch.Tensor":
+            model.train()
+            inputs = self._prepare_inputs(inputs)
+            return objectives.take_step(model, inputs, num_items_in_batch or 1, self.accelerator.backward)
+
+        def create_optimizer(self, _: "torch.nn.Module | None" = None) -> "torch.optim.Optimizer":
+            groups = group_parameters(model, self.get_decay_parameter_names(model), config)
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            momentum = {"momentum": _MOMENTUM} if config.optimizer == "sgd" else {}
+            self.optimizer = kind(groups, **options, **momentum)
+            return self.optimizer
 
         def evaluate(
             self,
             eval_dataset: object = None,  # noqa: ARG002
             ignore_keys: list[str] | None = None,  # noqa: ARG002
-            metric_key_prefix: str = "eval",
+            metric_key_prefix: str = "eval",  # noqa: ARG002
         ) -> dict[str, float]:
-            by_file = scorer.file_f1(model, batch_size=config.batch_size)
-            metrics = {f"{metric_key_prefix}_f1": float(np.mean(list(by_file.values())))}
-            seconds = time.perf_counter() - self.begun
-            # What is logged is saved with every state, so that a resumed training knows of its first epochs.
-            logged: dict[str, Any] = {"f1_by_file": by_file, "seconds": seconds}
-            self.log({**metrics, **{f"{metric_key_prefix}_{name}": value for name, value in logged.items()}})
-            self.begun = time.perf_counter()
+            found = scorer.measure_f1(model, batch_size=config.batch_size)
+            metrics = {"eval_f1": float(np.mean(found))}
+            seconds, self.began = time.monotonic() - self.began, time.monotonic()
+            self.log({**metrics, **{f"f1_{at}": f1 for at, f1 in enumerate(found)}, "seconds": seconds})
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 
+        def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:  # noqa: ARG002
+            save_state(model, Path(output_dir or work))
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:  # noqa: ARG002
+            load_state(self.model, Path(resume_from_checkpoint))
+
+        def _load_best_model(self) -> None:
+            load_state(model, Path(self.state.best_model_checkpoint or ""))
+
     features = build_features(windows)
-    sgd = (torch.optim.SGD, {"lr": config.learning_rate, "momentum": _MOMENTUM})
-    trainer = ScoredTrainer(
+    trainer = ObjectiveTrainer(
         model=model,
         args=_build_arguments(config, work),
         train_dataset=features,
         # Only its presence counts.
         eval_dataset=features[:1],
-        data_collator=_build_collator(scorer.tokenizer),
+        data_collator=build_collator(scorer.tokenizer),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
-        optimizer_cls_and_kwargs=sgd if config.optimizer == "sgd" else None,
     )
+    # So that it counts the words of all batches of a step.
+    trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _read_history(history: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    """The Trainer's log, two entries per epoch, to epochs."""
+    losses = {entry["step"]: entry for entry in history if "loss" in entry}
+    return tuple(
+        Epoch(
+            epoch=round(entry["epoch"]),
+            step=entry["step"],
+            loss=losses[entry["step"]]["loss"],
+            learning_rate=losses[entry["step"]]["learning_rate"],
+            f1=tuple(f1 for name, f1 in entry.items() if name.startswith("f1_")),
+            seconds=entry["seconds"],
+        )
+        for entry in history
+        if "eval_f1" in entry
+    )
 
 
 def _build_arguments(config: TrainConfig, work: Path) -> "TrainingArguments":
     from transformers import TrainingArguments
 
+    # The name that this version of transformers has for it.
+    is_new = any(field.name == "activation_checkpointing" for field in dataclasses.fields(TrainingArguments))
+    name = "activation_checkpointing" if is_new else "gradient_checkpointing"
+    # The reentrant kind needs inputs that take gradients, which frozen embeddings do not give.
+    checkpointing: dict[str, Any] = {name: True, f"{name}_kwargs": {"use_reentrant": False}}
     return TrainingArguments(
         output_dir=str(work),
         learning_rate=config.learning_rate,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
-        optim="adamw_torch",
+        gradient_accumulation_steps=config.gradient_accumulation,
+        max_grad_norm=config.max_grad_norm,
+        optim=_OPTIMIZERS[config.optimizer],
         weight_decay=config.weight_decay,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=_SCHEDULES[config.schedule],
         warmup_steps=config.warmup_ratio,
         train_sampling_strategy="group_by_length",
         eval_strategy="epoch",
@@ -331,20 +266,5 @@ def _build_arguments(config: TrainConfig, work: Path) -> "TrainingArguments":
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
+        **(checkpointing if config.gradient_checkpointing else {}),
     )
-
-
-def _build_collator(tokenizer: "PreTrainedTokenizerBase") -> Any:
-    from transformers import DataCollatorForTokenClassification
-
-    return DataCollatorForTokenClassification(tokenizer, label_pad_token_id=IGNORED)
-
-
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: npt.NDArray[np.float32] = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return shares
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

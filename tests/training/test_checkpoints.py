@@ -13,7 +13,7 @@ from tests.training.recipes import make_encoder
 from training.checkpoints import check_output, load_verified, publish_checkpoint, render_readme, write_model
 from training.encoders import load_model, open_encoder
 from training.examples import LabelledSentence, build_bio_tags, cut_windows
-from training.trainer import predict
+from training.scorer import predict
 
 TAGS = build_bio_tags(["LOC", "PER"])
 MICRO = LabelScore(label="micro", precision=0.5, recall=1.0, f1=2 / 3, support=4)
@@ -76,7 +76,7 @@ def test_load_verified_refuses_other_weights(tagger, tmp_path):
     write_model(model, tokenizer, tmp_path, dtype="float16")
     load_verified(model, tokenizer, windows, tmp_path, dtype="float16")
     torch.nn.init.normal_(model.classifier.weight)
-    with pytest.raises(ModelError, match=r"expected probabilities of the saved checkpoint within 0\.05"):
+    with pytest.raises(ModelError, match="expected logits of the saved checkpoint within"):
         load_verified(model, tokenizer, windows, tmp_path, dtype="float16")
 
 

@@ -6,8 +6,9 @@ import torch
 from schemas.errors import CheckpointError, ConfigError
 from tests.training.recipes import make_encoder
 from training.checkpoints import write_model
-from training.encoders import check_max_tokens, digest_weights, hash_file, load_model, open_encoder
+from training.encoders import check_max_tokens, digest_weights, load_model, open_encoder
 from training.examples import build_bio_tags
+from transforms.models.checkpoint import digest_file
 
 TAGS = build_bio_tags(["LOC", "PER"])
 
@@ -58,7 +59,7 @@ def test_load_model_refuses_pickled_weights(base, tmp_path):
 
 
 def test_digest_weights_is_that_of_the_file(base):
-    assert digest_weights(str(base)) == hash_file(base / "model.safetensors")
+    assert digest_weights(str(base)) == digest_file(base / "model.safetensors")
 
 
 def test_check_max_tokens_names_the_limit(base):

@@ -14,8 +14,9 @@ from transforms.export.fusion import fuse_attention
 from transforms.export.graphs import OPSET, trace_onnx, trace_openvino
 from transforms.export.quantization import Calibration, quantize_onnx, quantize_openvino
 from transforms.models import onnx_classifier, openvino_classifier
+from transforms.models.adapters.stored import read_adapter
 from transforms.models.backends import PRECISIONS
-from transforms.models.checkpoint import ENGINES_FOLDER, PICKLES, Checkpoint, digest_file, digest_folder
+from transforms.models.checkpoint import ENGINES_FOLDER, PICKLES, Checkpoint, digest_file, digest_model
 from transforms.models.engines import Engine
 
 BACKENDS = ("onnx", "openvino")
@@ -69,13 +70,18 @@ def check_target(target: Target, checkpoint: Checkpoint) -> None:
             f"expected {', '.join(packages)} for --backend {target.backend}, found no {', '.join(missing)}; "
             f"pip install 'spanmill[{target.backend}]'"
         )
+    if checkpoint.base and not (adapter := read_adapter(checkpoint.folder)).is_folded:
+        raise CheckpointError(
+            f"expected an adapter that folds into its base, found one of type {adapter.kind} in "
+            f"{checkpoint.folder.name!r}; run it with --backend torch"
+        )
     folder = target.folder
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ConfigError(f"expected --output to be a folder, found a file at {str(folder)!r}")
     held = [path.name for path in folder.iterdir() if path != target.workspace]
-    if held and digest_folder(folder) != checkpoint.digest:
+    if held and digest_model(folder, checkpoint.base) != checkpoint.digest:
         raise ConfigError(
             f"expected --output to be new, empty or a copy of the model, found {sorted(held)[:4]} in {str(folder)!r}; "
             "choose another"
@@ -124,7 +130,7 @@ def build_engine(
     options: dict[str, object]
     if target.backend == "onnx":
         path = folder / onnx_classifier.MODEL_FILE
-        trace_onnx(checkpoint.folder, path)
+        trace_onnx(checkpoint.folder, path, base=checkpoint.base)
         options = {"opset": OPSET, "fused_attentions": fuse_attention(path)}
         if target.precision == "int8":
             tell("quantizing")
@@ -186,7 +192,7 @@ def publish_engine(engine: Engine, target: Target, checkpoint: Checkpoint) -> No
     """
     (engine.folder / ENGINE_CARD).write_text(engine.card.to_json(), encoding="utf-8")
     try:
-        if target.folder.is_dir() and digest_folder(target.folder) == checkpoint.digest:
+        if target.folder.is_dir() and digest_model(target.folder, checkpoint.base) == checkpoint.digest:
             _replace(engine.folder, target.engine_folder, target.workspace / "replaced")
             return
         model = target.workspace / "model"
@@ -207,7 +213,7 @@ def _write_openvino(
     checkpoint: Checkpoint, path: Path, calibration: Calibration | None, tell: Callable[[str], None]
 ) -> None:
     openvino = openvino_classifier.import_openvino()
-    model = trace_openvino(checkpoint.folder)
+    model = trace_openvino(checkpoint.folder, base=checkpoint.base)
     if calibration:
         tell("quantizing")
         model = quantize_openvino(model, calibration, lambda done: tell(f"quantizing, {done:,} windows run"))
@@ -220,7 +226,7 @@ def _copy_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     for path in checkpoint.folder.iterdir():
         if path.is_file() and not any(map(path.match, (*PICKLES, ".*"))):
             shutil.copyfile(path, folder / path.name)
-    if digest_folder(folder) != checkpoint.digest:
+    if digest_model(folder, checkpoint.base) != checkpoint.digest:
         raise CheckpointError(
             f"expected model {checkpoint.folder.name!r} to stay as it is, found it changed; try again"
         )

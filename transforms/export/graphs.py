@@ -30,19 +30,20 @@ _INPUTS = ("input_ids", "attention_mask")
 _NOISY = ("torch.onnx", "torch.export", "nncf", "transformers", "root", "onnxscript")
 
 
-def trace_onnx(folder: Path, path: Path) -> None:
+def trace_onnx(folder: Path, path: Path, *, base: Path | None = None) -> None:
     """Writes the ONNX graph of a checkpoint, in fp32.
 
     Args:
       folder: the checkpoint.
       path: where the graph is written.
+      base: the base, where the checkpoint is an adapter.
 
     Raises:
       CheckpointError: the checkpoint cannot be loaded, or its architecture cannot be traced.
     """
     import torch
 
-    module = _build_module(folder, fuses=True)
+    module = _build_module(folder, base, fuses=True)
     is_open = dict.fromkeys(range(2), torch.export.Dim.DYNAMIC)
     with quiet(), _errors_told(folder):
         program = torch.onnx.export(
@@ -60,14 +61,18 @@ def trace_onnx(folder: Path, path: Path) -> None:
         program.save(path, external_data=size_bytes > ONNX_LIMIT_BYTES)
 
 
-def trace_openvino(folder: Path) -> Any:
+def trace_openvino(folder: Path, *, base: Path | None = None) -> Any:
     """A checkpoint to an openvino.Model in fp32.
+
+    Args:
+      folder: the checkpoint.
+      base: the base, where the checkpoint is an adapter.
 
     Raises:
       CheckpointError: the checkpoint cannot be loaded, or its architecture cannot be traced.
     """
     openvino = import_openvino()
-    module = _build_module(folder, fuses=False)
+    module = _build_module(folder, base, fuses=False)
     with quiet(), _errors_told(folder):
         example = dict(zip(_INPUTS, _example(module), strict=True))
         return openvino.convert_model(module, example_input=example)
@@ -93,11 +98,11 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _build_module(folder: Path, *, fuses: bool) -> Any:
+def _build_module(folder: Path, base: Path | None, *, fuses: bool) -> Any:
     """The checkpoint as a module from ids and mask to probabilities."""
     import torch
 
-    model = load_model(folder, torch.float32).eval()
+    model = load_model(folder, torch.float32, base=base).eval()
     if fuses and model.config.model_type in FUSED_ARCHITECTURES:
         _register_attention()
         model.set_attn_implementation(_ATTENTION)

@@ -44,6 +44,7 @@ class CheckpointTaggerConfig:
       decoding: how probabilities become entities.
       batch_tokens: most padded tokens in a batch.
       dedupe: compute windows with the same tokens once.
+      base: reference of the base, where the checkpoint is an adapter and the base not where the adapter says.
     """
 
     model: str
@@ -55,6 +56,7 @@ class CheckpointTaggerConfig:
     decoding: DecodingConfig
     batch_tokens: int
     dedupe: bool = True
+    base: str = ""
 
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
@@ -74,7 +76,7 @@ class CheckpointTaggerConfig:
         Raises:
           CheckpointError: the checkpoint or engine is not the one that the run was planned with.
         """
-        checkpoint = find_checkpoint(self.model, scheme=self.scheme)
+        checkpoint = find_checkpoint(self.model, scheme=self.scheme, base=self.base)
         engine = _open(checkpoint, self.backend)
         digest = _digest(checkpoint, engine)
         if digest != self.digest:
@@ -133,6 +135,7 @@ def configure_tagger(
         decoding=decoding,
         batch_tokens=batch_tokens,
         dedupe=dedupe,
+        base=checkpoint.base_reference,
     )
 
 
@@ -166,7 +169,7 @@ def _open(checkpoint: Checkpoint, backend: BackendConfig) -> Engine | None:
 
 def _load(checkpoint: Checkpoint, engine: Engine | None, backend: BackendConfig) -> TokenClassifier:
     if engine is None:
-        return TorchClassifier(checkpoint.folder, checkpoint.tag_set, backend)
+        return TorchClassifier(checkpoint.folder, checkpoint.tag_set, backend, base=checkpoint.base)
     return load_engine(engine, checkpoint, backend)
 
 

@@ -2,7 +2,10 @@
 
 A checkpoint is a folder with `config.json`, `tokenizer.json` and weights in safetensors. It is named by a folder, a
 URL that fsspec reads, a name on the Hugging Face hub, or `default`, the model that comes with spanmill. Pickled
-weights and remote code are refused before anything is loaded.
+weights and remote code are refused before anything is loaded. One with a conditional random field has the scores that
+it has learned in `crf.safetensors` beside its weights; other tools read it as a plain token classifier.
+
+An adapter is a small checkpoint: it holds what was trained, and names the base that the rest lies in.
 """
 
 import dataclasses
@@ -17,21 +20,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from schemas.checkpoints import CARD_NAME, CheckpointCard
 from schemas.errors import CheckpointError, ConfigError
-from schemas.labels import TagSet
+from schemas.labels import TagSet, Transitions
 from schemas.slices import display_uri
 from transforms.corpora.files import list_files, open_stream
+from transforms.models.adapters import stored
+from transforms.models.adapters.stored import Adapter, is_adapter, read_adapter
 from transforms.tags.schemes import SCHEMES, build_tag_set
 from transforms.text.tokens import ColumnTokenizer
 
 _CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model",
-            "*.safetensors", "*.safetensors.index.json")  # fmt: skip
+            "*.safetensors", "*.safetensors.index.json", stored.CONFIG_NAME)  # fmt: skip
 _VOCABULARIES = ("vocab*", "merges.txt", "*.model")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _UNLIMITED = 1_000_000
 ENGINES_FOLDER = "engines"
+CRF_NAME = "crf.safetensors"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -42,9 +50,11 @@ class Checkpoint:
     Attributes:
       reference: what it was asked for by.
       folder: where it is.
-      digest: SHA-256 over its files' names and digests.
+      digest: SHA-256 over its files' names and digests, and over the weights of its base.
       tag_set: its tags and scheme.
       max_tokens: most tokens it reads at once, special tokens included.
+      base: where the base is, where it is an adapter.
+      base_reference: what the base was asked for by; empty where the adapter names it.
     """
 
     reference: str
@@ -52,27 +62,36 @@ class Checkpoint:
     digest: str
     tag_set: TagSet
     max_tokens: int
+    base: Path | None = None
+    base_reference: str = ""
 
 
-def find_checkpoint(reference: str, *, scheme: str = "auto") -> Checkpoint:
+def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> Checkpoint:
     """A reference to a checkpoint that is safe and complete.
 
     Args:
       reference: folder, URL, hub name or `default`.
       scheme: the tag scheme, or auto to recognise it from the labels.
+      base: reference of the base of an adapter; empty for the one that the adapter names.
 
     Raises:
-      CheckpointError: there is none, or it is unsafe, incomplete or no tagger.
+      CheckpointError: there is none, or it is unsafe, incomplete or no tagger, or its base is another.
     """
     folder = _fetch(reference)
     config = _read_json(folder / "config.json")
     _refuse_unsafe(folder, config)
     ColumnTokenizer(read_tokenizer(folder))
+    adapter = read_adapter(folder) if is_adapter(folder) else None
+    if base and not adapter:
+        raise CheckpointError(f"expected an adapter as --model for --base, found the whole model {folder.name!r}")
+    base_folder = _find_base(adapter, base) if adapter else None
     tags = _read_tags(folder, config)
     tag_set = build_tag_set(tags) if scheme == "auto" else TagSet(tags, scheme)
     if tag_set.scheme not in SCHEMES:
         raise ConfigError(f"expected --scheme auto or one of {sorted(SCHEMES)}, found {scheme!r}")
-    return Checkpoint(reference, folder, digest_folder(folder), tag_set, _read_limit(folder, config))
+    tag_set = dataclasses.replace(tag_set, transitions=read_transitions(folder, len(tags)))
+    limit = _read_limit(folder, config, taken=adapter.virtual_tokens if adapter else 0)
+    return Checkpoint(reference, folder, digest_model(folder, base_folder), tag_set, limit, base_folder, base)
 
 
 def digest_folder(folder: Path) -> str:
@@ -82,6 +101,24 @@ def digest_folder(folder: Path) -> str:
         if any(fnmatch.fnmatch(path.name, pattern) for pattern in _CONTENT):
             total.update(f"{path.name} {digest_file(path)}\n".encode())
     return total.hexdigest()
+
+
+def digest_model(folder: Path, base: Path | None = None) -> str:
+    """The digest of a checkpoint: that of its folder, and of the weights of its base where it has one."""
+    own = digest_folder(folder)
+    return hashlib.sha256(f"{own} {digest_weights(base)}".encode()).hexdigest() if base else own
+
+
+def digest_weights(folder: Path) -> str:
+    """SHA-256 of a model's weights in safetensors, hex; of their digests where there are several files.
+
+    Raises:
+      CheckpointError: it has none.
+    """
+    digests = [digest_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    if not digests:
+        raise CheckpointError(f"expected weights in safetensors in model {folder.name!r}, found none")
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def digest_file(path: Path) -> str:
@@ -119,6 +156,32 @@ def read_tokenizer(folder: Path) -> str:
         raise CheckpointError(f"expected tokenizer.json in model {folder.name!r}, found none that loads") from error
 
 
+def read_transitions(folder: Path, n_tags: int) -> Transitions | None:
+    """What the checkpoint in a folder has learned of the order of its tags, or None where it has no such file.
+
+    Raises:
+      CheckpointError: the file holds something else than finite scores of so many tags.
+    """
+    path = folder / CRF_NAME
+    if not path.exists():
+        return None
+    shapes = {"steps": (n_tags, n_tags), "first": (n_tags,), "last": (n_tags,)}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {path.name} of model {folder.name!r}: {error}") from error
+    if {name: scores.shape for name, scores in found.items()} != shapes:
+        raise CheckpointError(
+            f"expected scores of {n_tags} tags in {path.name} of model {folder.name!r}, found "
+            f"{ {name: list(scores.shape) for name, scores in found.items()} }"
+        )
+    if not all(np.isfinite(scores).all() for scores in found.values()):
+        raise CheckpointError(f"expected finite scores in {path.name} of model {folder.name!r}, found others")
+    steps, first, last = (found[name].astype(np.float64).tolist() for name in shapes)
+    return Transitions(tuple(map(tuple, steps)), tuple(first), tuple(last))
+
+
 def _fetch(reference: str) -> Path:
     if reference == "default":
         return Path(str(importlib.resources.files("assets"))) / "model"
@@ -134,6 +197,42 @@ def _fetch(reference: str) -> Path:
     return _download_from_hub(reference)
 
 
+def _find_base(adapter: Adapter, reference: str) -> Path:
+    """The folder of an adapter's base, which must hold the weights that it was trained on.
+
+    Args:
+      adapter: the adapter.
+      reference: where the base is, or empty to ask where it was at training.
+    """
+    name = adapter.folder.name
+    card_path = adapter.folder / CARD_NAME
+    if not card_path.is_file():
+        raise CheckpointError(f"expected {CARD_NAME} with the digest of the base in adapter {name!r}, found none")
+    card = CheckpointCard.from_json(card_path.read_text(encoding="utf-8"))
+    if (found := digest_file(adapter.folder / stored.WEIGHTS_NAME)) != card.weights_digest:
+        raise CheckpointError(
+            f"expected {stored.WEIGHTS_NAME} of adapter {name!r} with digest {card.weights_digest[:16]}, found "
+            f"{found[:16]}; it changed since training"
+        )
+    try:
+        folder = _fetch(reference or adapter.base)
+        config = _read_json(folder / "config.json")
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"expected the base of adapter {name!r} at {display_uri(reference or adapter.base)!r}, found none; "
+            "give its folder, URL or hub name as --base"
+        ) from error
+    _refuse_unsafe(folder, config)
+    if is_adapter(folder):
+        raise CheckpointError(f"expected a whole model as base of adapter {name!r}, found an adapter")
+    if (found := digest_weights(folder)) != card.base_digest:
+        raise CheckpointError(
+            f"expected the base of adapter {name!r} with weights of digest {card.base_digest[:16]}, found "
+            f"{found[:16]} at {display_uri(reference or adapter.base)!r}; give the base it was trained on as --base"
+        )
+    return folder
+
+
 def _download(url: str) -> Path:
     """Copies the files under a URL into the cache, once per version of them."""
     files = list_files([url])
@@ -147,7 +246,7 @@ def _download(url: str) -> Path:
     for file in files:
         *_, grandparent, parent, name = ["", "", *file.source.split("/")]
         inside = Path(ENGINES_FOLDER, parent) if grandparent == ENGINES_FOLDER else Path()
-        if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, *PICKLES)):
+        if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, CARD_NAME, *PICKLES)):
             (partial / inside).mkdir(parents=True, exist_ok=True)
             with open_stream(file) as source, (partial / inside / name).open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
@@ -165,7 +264,9 @@ def _download_from_hub(name: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=[*_CONTENT, f"{ENGINES_FOLDER}/*"]))
+        return Path(
+            huggingface_hub.snapshot_download(name, allow_patterns=[*_CONTENT, CARD_NAME, f"{ENGINES_FOLDER}/*"])
+        )
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         reason = type(error).__name__
         raise CheckpointError(
@@ -191,7 +292,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
     if "auto_map" in config:
         raise CheckpointError(f"refused model {folder.name!r}: its config.json asks for remote code (auto_map)")
-    if not any(folder.glob("*.safetensors")):
+    if all(path.name == CRF_NAME for path in folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         remedy = "; convert the weights to safetensors" if pickles else "; check --model"
         raise CheckpointError(
@@ -222,7 +323,8 @@ def _read_tags(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     return tags
 
 
-def _read_limit(folder: Path, config: Mapping[str, Any]) -> int:
+def _read_limit(folder: Path, config: Mapping[str, Any], *, taken: int) -> int:
+    """Most tokens of a window, of whose positions some are taken by others."""
     path = folder / "tokenizer_config.json"
     limits = []
     if path.exists():
@@ -236,6 +338,6 @@ def _read_limit(folder: Path, config: Mapping[str, Any]) -> int:
     ):
         # RoBERTa counts positions from the padding index on.
         positions -= int(config.get("pad_token_id") or 0) + 1
-    limits.append(positions)
+    limits.append(positions - taken if isinstance(positions, int) else positions)
     known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < _UNLIMITED]
     return min(known, default=_UNLIMITED)

@@ -14,6 +14,8 @@ import numpy as np
 
 from schemas.errors import CheckpointError, ConfigError, DeviceError
 from schemas.labels import TagSet
+from transforms.models.adapters.attachment import attach_adapter
+from transforms.models.adapters.stored import read_adapter
 from transforms.models.backends import BackendConfig, check_device
 from transforms.models.tagger import FloatArray, IntArray
 from transforms.models.torch_encoder import load_encoder
@@ -47,13 +49,22 @@ class TorchClassifier:
       config: device, precision and threads.
       network: unpadded, bucketed (static shapes, on CUDA as graphs), transformers, or auto: unpadded where the
         architecture is known here, else transformers.
+      base: the base, where the checkpoint is an adapter.
 
     Raises:
       CheckpointError: the weights do not fill the model.
       ConfigError: the device is not there, or the network does not know the architecture.
     """
 
-    def __init__(self, folder: Path, tag_set: TagSet, config: BackendConfig, *, network: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tag_set: TagSet,
+        config: BackendConfig,
+        *,
+        network: str = "auto",
+        base: Path | None = None,
+    ) -> None:
         # oneDNN keeps code for each of the last 1,024 shapes, and batches come in many: memory would grow for long.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         import torch
@@ -66,7 +77,7 @@ class TorchClassifier:
         self._device = torch.device(config.device)
         self._lock = threading.Lock()
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.resolved_precision]
-        self._model = load_network(folder, dtype, self._device, network)
+        self._model = load_network(folder, dtype, self._device, network, base=base)
 
     @property
     def tag_set(self) -> TagSet:
@@ -123,8 +134,10 @@ class TransformersNetwork:
         return self._model(to_device(ids, self._device), attention_mask=mask).logits
 
 
-def load_network(folder: Path, dtype: Any, device: Any, network: str = "auto") -> Network:
+def load_network(folder: Path, dtype: Any, device: Any, network: str = "auto", *, base: Path | None = None) -> Network:
     """A checkpoint folder to a forward pass (see `TorchClassifier`).
+
+    An adapter that can be folded into its base then is a plain checkpoint; others run through transformers' model.
 
     Raises:
       CheckpointError: transformers cannot load it, or weights are missing from it.
@@ -132,14 +145,14 @@ def load_network(folder: Path, dtype: Any, device: Any, network: str = "auto") -
     """
     if network not in NETWORKS:
         raise ConfigError(f"expected network to be one of {NETWORKS}, found {network!r}")
-    encoder = load_encoder(folder, dtype, device) if network != "transformers" else None
+    encoder = load_encoder(folder, dtype, device, base=base) if network != "transformers" else None
     if encoder is None:
         if network in ("unpadded", "bucketed"):
             raise ConfigError(
                 f"expected a plain encoder of the BERT family for network {network!r}, found another in model "
                 f"{folder.name!r}; leave network at auto"
             )
-        return TransformersNetwork(load_model(folder, dtype), device)
+        return TransformersNetwork(load_model(folder, dtype, base=base), device)
     return BucketedNetwork(encoder) if network == "bucketed" else UnpaddedNetwork(encoder)
 
 
@@ -152,12 +165,18 @@ def restore_shape(probabilities: FloatArray, lengths: IntArray, longest: int) ->
     return restored
 
 
-def load_model(folder: Path, dtype: Any) -> Any:
+def load_model(folder: Path, dtype: Any, *, base: Path | None = None) -> Any:
     """A checkpoint folder to a transformers model, from safetensors only and without its code.
+
+    Args:
+      folder: the checkpoint.
+      dtype: the type to compute in.
+      base: the base, where the checkpoint is an adapter.
 
     Raises:
       CheckpointError: transformers cannot load it, or weights are missing from it.
     """
+    import torch
     import transformers
 
     level = transformers.logging.get_verbosity()
@@ -165,8 +184,11 @@ def load_model(folder: Path, dtype: Any) -> Any:
     transformers.logging.disable_progress_bar()
     try:
         model, info = transformers.AutoModelForTokenClassification.from_pretrained(
-            folder,
-            dtype=dtype,
+            base or folder,
+            config=transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False),
+            dtype=torch.float32 if base else dtype,
+            # The head of an adapter takes the place of the base's.
+            ignore_mismatched_sizes=base is not None,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -176,12 +198,17 @@ def load_model(folder: Path, dtype: Any) -> Any:
         raise CheckpointError(f"cannot load model {folder.name!r}: {' '.join(str(error).split())}") from error
     finally:
         transformers.logging.set_verbosity(level)
-    if missing := sorted(info["missing_keys"]):
+    body = f"{model.base_model_prefix}."
+    unread = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+    if missing := sorted(name for name in unread if base is None or name.startswith(body)):
         raise CheckpointError(
             f"expected every weight in model {folder.name!r}, found none for {missing[:4]}; "
             "is it a token-classification checkpoint?"
         )
-    return model
+    if base is None:
+        return model
+    attach_adapter(model, read_adapter(folder))
+    return model.to(dtype)
 
 
 class _ErrorTranslation:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from transforms.models.adapters.folding import fold_weights
+from transforms.models.adapters.stored import CONFIG_NAME, read_adapter
 from transforms.models.tagger import IntArray
 
 Attend = Callable[[Any], Any]
@@ -160,21 +162,32 @@ def read_shape(config: Mapping[str, Any]) -> EncoderShape | None:
     return shape if is_known and shape.heads > 0 and shape.hidden % shape.heads == 0 else None
 
 
-def load_encoder(folder: Path, dtype: Any, device: Any) -> "Encoder | None":
+def load_encoder(folder: Path, dtype: Any, device: Any, *, base: Path | None = None) -> "Encoder | None":
     """A checkpoint folder to an encoder, or None where config or weights are not exactly what is known here.
 
     Weights are widened or narrowed to the wanted type. None leaves the checkpoint to transformers, with its errors.
+
+    Args:
+      folder: the checkpoint.
+      dtype: the type to compute in.
+      device: where.
+      base: the base, where the checkpoint is an adapter, which is folded into it.
+
+    Raises:
+      CheckpointError: the adapter does not fit its base.
     """
-    path = folder / "model.safetensors"
+    path = (base or folder) / "model.safetensors"
     # transformers would put an adapter that lies in the folder on top of the model.
-    if not path.is_file() or (folder / "adapter_config.json").exists():
+    if not path.is_file() or (path.parent / CONFIG_NAME).exists():
         return None
     try:
         shape = read_shape(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-        weights = _read_weights(path, shape) if shape else None
+        if shape is None:
+            return None
+        weights = _read_weights(path, shape) if base is None else _read_folded(path, shape, folder)
     except (OSError, ValueError, SafetensorError):
         return None
-    return Encoder(shape, weights, dtype, device) if shape and weights else None
+    return Encoder(shape, weights, dtype, device) if weights else None
 
 
 def _read_weights(path: Path, shape: EncoderShape) -> dict[str, Any] | None:
@@ -189,6 +202,34 @@ def _read_weights(path: Path, shape: EncoderShape) -> dict[str, Any] | None:
         if any(weight.get_dtype() not in _STORED for weight in found.values()):
             return None
         return {name: file.get_tensor(stored) for stored, name in names.items()}
+
+
+def _read_folded(path: Path, shape: EncoderShape, folder: Path) -> dict[str, Any] | None:
+    """The weights of a base with an adapter folded into them by BERT's names, or None where they are not all known.
+
+    The base may be a bare encoder, whose weights have no prefix, or hold heads of its own.
+    """
+    adapter = read_adapter(folder)
+    if not adapter.is_folded:
+        return None
+    prefix = _PREFIXES[shape.family]
+    names = {shape.stored_name(name): name for name in shape.weights()}
+    with safe_open(path, framework="pt") as file:
+        stored = set(file.keys())
+        is_bare = not any(name.startswith(prefix) for name in stored)
+        found = {prefix + name if is_bare else name: name for name in stored}
+        head = {name for name in names if not name.startswith(prefix)}
+        unused = {prefix + name for name in _UNUSED_WEIGHTS}
+        if {name for name in found if name.startswith(prefix)} - unused != names.keys() - head:
+            return None
+        if any(file.get_slice(found[name]).get_dtype() not in _STORED for name in names.keys() - head):
+            return None
+        weights = {name: file.get_tensor(found[name]) for name in names.keys() - head}
+    folded = fold_weights(weights, adapter, head=head)
+    expected = {stored: shape.weights()[name] for stored, name in names.items()}
+    if {name: tuple(weight.shape) for name, weight in folded.items()} != expected:
+        return None
+    return {name: folded[stored] for stored, name in names.items()}
 
 
 class Encoder:

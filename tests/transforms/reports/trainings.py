@@ -30,7 +30,6 @@ def make_training(labels: tuple[str, ...] = LABELS, *, names: tuple[str, ...] = 
         "parameters": 1000,
         "trained_parameters": 400,
         "labels": list(labels),
-        "best_f1": 0.8,
         "history": [
             {
                 "step": 20 * at,
