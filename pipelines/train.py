@@ -5,6 +5,7 @@ import logging
 import shlex
 import shutil
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from pipelines.options import option, parse_options, parse_pairs, read_values
 from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
-from schemas.scores import LabelScore
 from training.adapters import write_adapter
 from training.checkpoints import (
     DTYPES,
@@ -36,6 +36,7 @@ from training.encoders import (
     load_model,
     open_encoder,
 )
+from training.evaluations import compare_tags, read_score
 from training.examples import (
     LabelledFile,
     Window,
@@ -49,10 +50,12 @@ from training.examples import (
 )
 from training.methods.methods import METHODS
 from training.objectives.objectives import DEFAULT, OBJECTIVES, parse_objectives
+from training.reports import build_report, list_epochs, write_report
 from training.scorer import Scorer
 from training.scores import micro_f1
 from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
 from training.specs import parse_spec, render_spec
+from training.splits import ROLES, parse_shares, split_files
 from training.states import count_weights
 from training.trainer import Outcome, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
@@ -66,7 +69,7 @@ _LOG = logging.getLogger("training.search")
 _WORK_NAME = ".training"
 _N_VERIFIED = 64
 _DEFAULTS = TrainConfig()
-_NOT_SEARCHED = {"train", "dev", "test", "base", "output", "map", "seeds", "search", "dtype", "resume"}
+_NOT_SEARCHED = {"train", "dev", "test", "split", "base", "output", "map", "seeds", "search", "dtype", "resume"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,14 @@ class TrainOptions:
     """Options of `spanmill train`."""
 
     train: tuple[str, ...] = option("labelled files to train on, CoNLL columns whatever the suffix", metavar="FILE")
-    dev: tuple[str, ...] = option("labelled files to choose the best epoch on, by the mean of their F1", metavar="FILE")
+    dev: tuple[str, ...] = option(
+        "labelled files to choose the best epoch on, by the mean of their F1", (), metavar="FILE"
+    )
+    split: str = option(
+        "cut the --train files into parts instead, by documents or else sentences, the same words on one side only",
+        "",
+        metavar="TRAIN/DEV[/TEST]",
+    )
     base: str = option("model to begin from: a directory or a hub name", metavar="MODEL")
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
@@ -123,10 +133,11 @@ class _Data:
     test: list[LabelledFile]
     label_map: dict[str, str]
     labels: tuple[str, ...]
+    split: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def roles(self) -> list[tuple[str, LabelledFile]]:
-        return [(role, file) for role in ("train", "dev", "test") for file in getattr(self, role)]
+        return [(role, file) for role in ROLES for file in getattr(self, role)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +198,8 @@ def main(arguments: Sequence[str]) -> int:
     prepare_work(
         work, _describe_training(run) | ({"search": repr(search)} if search else {}), is_resumed=options.resume
     )
+    if run.data.split:
+        print(_describe_split(run.data))
     _show_progress()
     with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
         card = _search(run, search, work) if search else _publish(_train_seeds(run, work), run, work)
@@ -281,14 +294,36 @@ def _check_method(run: _Run) -> None:
 
 def _read_data(options: TrainOptions) -> _Data:
     label_map = parse_pairs(options.map, flag="--map")
-    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ("train", "dev", "test")}
+    if bool(options.dev) == bool(options.split):
+        raise ConfigError(f"expected --dev or --split, found {'both' if options.dev else 'neither'}")
+    shares = parse_shares(options.split) if options.split else None
+    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ROLES}
     check_label_map([file for files in groups.values() for file in files], label_map)
     mapped = {role: map_labels(files, label_map) for role, files in groups.items()}
     labels = collect_labels(mapped["train"], mapped["dev"] + mapped["test"])
     trained = {file.digest for file in mapped["train"]}
     if seen := [file.name for file in mapped["dev"] + mapped["test"] if file.digest in trained]:
         raise ConfigError(f"expected --dev and --test files that are not trained on, found {seen} in --train too")
-    return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    if not shares:
+        return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    split = split_files(mapped["train"], shares, seed=options.seed)
+    about = {
+        "given": list(shares),
+        "found": list(split.shares),
+        "sentences": list(split.sizes),
+        "left_out": split.left_out,
+    }
+    return _Data(split.train, split.dev, split.test + mapped["test"], label_map, labels, about)
+
+
+def _describe_split(data: _Data) -> str:
+    sides = zip(ROLES, *(data.split[name] for name in ("sentences", "found", "given")), strict=True)
+    parts = (
+        f"{role} {n:,} ({100 * found:.1f} %, asked for {100 * given:g} %)" for role, n, found, given in sides if given
+    )
+    left_out = data.split["left_out"]
+    rest = f"; {left_out:,} left out, whose words stand on an earlier side" if left_out else ""
+    return f"sentences: {', '.join(parts)}{rest}"
 
 
 def _describe_training(run: _Run) -> dict[str, Any]:
@@ -299,6 +334,7 @@ def _describe_training(run: _Run) -> dict[str, Any]:
         "objective": _render_objectives(run),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
+        "split": run.options.split,
         "seeds": run.options.seeds,
         "dtype": run.options.dtype,
         "train": [file.digest for file in run.data.train],
@@ -316,6 +352,7 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     aside = work / "checkpoint"
     if (aside / CARD_NAME).exists():
         return _read_candidate(aside)
+    begun = time.perf_counter()
     # Opened for each training, for loading a model and naming its tags changes the config.
     config, encoder, method = run.config, open_encoder(run.options.base), METHODS[run.method]
     tokenizer, tag_set = encoder.tokenizer, build_bio_tags(run.data.labels)
@@ -329,7 +366,7 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     )
     dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
-    before = shown.score_model(model, batch_size=config.batch_size)
+    before = shown.tag_files(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
     outcome = train(model, sentences, dev, config, run.objectives, work)
 
@@ -338,10 +375,19 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
     saved = _save(run, model, tokenizer, windows, aside)
-    after = shown.score_model(saved, batch_size=config.batch_size)
-    card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
+    after = shown.tag_files(saved, batch_size=config.batch_size)
+    files = _compare_files(run.data, dev_files + test_files, before, after)
+    card = _build_card(run, model, outcome, tuple(map(read_score, files)), weights_digest(aside))
     curve = Curve(seed=config.seed, epochs=outcome.epochs)
     history = History(files=tuple(file.name for file in dev_files), curves=(curve,))
+    about = {
+        "name": Path(run.options.output).absolute().name,
+        "command": _render_command(dataclasses.replace(run.options, search="")),
+        "split": run.data.split,
+        "history": list_epochs(outcome.epochs, history.files),
+        "seconds": time.perf_counter() - begun,
+    }
+    write_report(build_report(card, files, about), aside)
     _write_candidate(_Candidate(aside, card, history))
     for state in work.glob("checkpoint-*"):
         shutil.rmtree(state)
@@ -402,6 +448,7 @@ def _build_card(
             "merge": run.options.merge,
             "objective": _render_objectives(run),
             "dtype": run.options.dtype,
+            **({"split": run.data.split} if run.data.split else {}),
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
@@ -413,14 +460,13 @@ def _build_card(
     )
 
 
-def _pair_scores(
-    data: _Data, before: Sequence[tuple[LabelScore, ...]], after: Sequence[tuple[LabelScore, ...]]
-) -> tuple[FileScore, ...]:
-    shown = [(role, file) for role, file in data.roles if role != "train"]
-    return tuple(
-        FileScore(role=role, name=file.name, before=first, after=last)
-        for (role, file), first, last in zip(shown, before, after, strict=True)
-    )
+def _compare_files(
+    data: _Data, files: Sequence[LabelledFile], before: Sequence[Any], after: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """What became of each dev and test file; `files` are those with the words that the model read."""
+    roles = [role for role, _ in data.roles if role != "train"]
+    rows = zip(roles, files, before, after, strict=True)
+    return [{"role": role, **compare_tags(file, first, last)} for role, file, first, last in rows]
 
 
 def _render_command(options: TrainOptions) -> str:

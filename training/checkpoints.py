@@ -152,16 +152,14 @@ def render_scores(score: FileScore) -> str:
     | micro |      50.0 |  100.0 | 66.7 |         - |        1 |
     """
     before = {row.label: _percent(row.f1) for row in score.before}
-    rows = [
-        [
-            row.label,
-            *map(_percent, (row.precision, row.recall, row.f1)),
-            before.get(row.label, "-"),
-            str(row.support),
-        ]
-        for row in score.after
-    ]
-    return _render_table(["label", "precision", "recall", "F1", "F1 before", "entities"], rows)
+    has_intervals = bool(score.intervals)
+    rows = []
+    for row in score.after:
+        interval = [_render_interval(score.intervals.get(row.label))] if has_intervals else []
+        shares = [_percent(share) for share in (row.precision, row.recall, row.f1)]
+        rows.append([row.label, *shares, *interval, before.get(row.label, "-"), str(row.support)])
+    head = ["label", "precision", "recall", "F1", *(["95 % of F1"] if has_intervals else []), "F1 before", "entities"]
+    return _render_table(head, rows)
 
 
 def render_seeds(names: Sequence[str], seeds: Sequence[SeedScore]) -> str:
@@ -189,6 +187,12 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
             for file in card.data
         ],
     )
+    intervals = ""
+    if any(score.intervals for score in card.scores):
+        intervals = (
+            " F1 lies within the interval with a\n"
+            "chance of 95 % (bootstrap over documents, or over sentences where no documents are marked)."
+        )
     beside = ""
     if card.method != "full" and not card.options.get("merge"):
         beside = (
@@ -206,11 +210,12 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
 Finds {", ".join(card.labels)} in text. A token classifier in BIO, made from `{card.base}` by spanmill
 (`{card.method}`: {card.trained_parameters:,} of {card.parameters:,} weights trained, {card.steps} steps, the weights of
 step {card.best_step} kept).{chosen} The first piece of a word carries its tag.{crf}
-`card.json` says the same for machines.{beside}
+`card.json` says the same for machines; `report.html`, where there is one, shows how training went and where the model
+errs.{beside}
 
 ## Scores
 
-Entity precision, recall and F1 in percent, both ends and the label right (seqeval, strict, IOB2).
+Entity precision, recall and F1 in percent, both ends and the label right (seqeval, strict, IOB2).{intervals}
 
 {scores}
 {seeds}
@@ -230,13 +235,17 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def _render_interval(interval: tuple[float, float] | None) -> str:
+    return "-".join(map(_percent, interval)) if interval else "-"
+
+
 def _render_counts(entities: Mapping[str, int]) -> str:
     return ", ".join(f"{label} {n}" for label, n in entities.items())
 
 
 def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
-    is_left = [not re.match(r"-|[\d.]+$", rows[0][at]) for at in range(len(head))]
+    is_left = [not re.match(r"-|[\d.]+(-[\d.]+)?$", rows[0][at]) for at in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)) + " |"]
     lines.append("|" + "|".join(_rule(width, is_left[at]) for at, width in enumerate(widths)) + "|")
     for row in rows:

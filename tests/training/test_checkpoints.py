@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from shutil import copyfile
 
@@ -127,6 +128,25 @@ def test_render_readme_names_data_scores_and_command():
     assert "| micro |      50.0 |  100.0 | 66.7 |         - |        4 |" in text
     assert "group → ORG" in text
     assert "spanmill train --seed 0" in text
+
+
+def test_render_readme_shows_intervals_where_there_are_some():
+    score = FileScore(role="dev", name="a/b.conll", before=(MICRO,), after=(MICRO,), intervals={"micro": (0.4, 0.75)})
+    text = render_readme(dataclasses.replace(CARD, scores=(score,)), "model", "spanmill train")
+    assert "| micro |      50.0 |  100.0 | 66.7 |  40.0-75.0 |      66.7 |        4 |" in text
+    assert "chance of 95 %" in text
+    assert "chance of 95 %" not in render_readme(CARD, "model", "spanmill train")
+
+
+def test_from_json_reads_cards_with_intervals_and_older_ones_without():
+    intervals = {"intervals": {"micro": (0.4, 0.75)}, "intervals_before": {"micro": (0.0, 0.1)}}
+    score = FileScore(role="dev", name="a/b.conll", before=(MICRO,), after=(MICRO,), **intervals)
+    card = dataclasses.replace(CARD, scores=(score,))
+    assert CheckpointCard.from_json(card.to_json()) == card
+    value = json.loads(CARD.to_json())
+    for old in value["scores"]:
+        del old["intervals"], old["intervals_before"]
+    assert CheckpointCard.from_json(json.dumps(value)) == CARD
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"card_version": 1}', '{"card_version": 2}'])
