@@ -18,6 +18,7 @@ import numpy.typing as npt
 from schemas.errors import ConfigError
 from schemas.labels import TagSet
 from schemas.scores import LabelScore
+from training.epochs import EpochFeatures, Feature, TrainingText
 from training.examples import (
     IGNORED,
     LabelledFile,
@@ -98,11 +99,13 @@ class Outcome:
       steps: optimizer steps taken.
       best_step: the step whose weights the model now has.
       best_score: mean entity F1 over the dev files at that step.
+      passes: passes over the training files.
     """
 
     steps: int
     best_step: int
     best_score: float
+    passes: int
 
 
 class Scorer:
@@ -151,7 +154,7 @@ class Scorer:
 
 def train(
     model: "PreTrainedModel",
-    sentences: Sequence[LabelledSentence],
+    text: TrainingText,
     scorer: Scorer,
     config: TrainConfig,
     work: Path,
@@ -160,20 +163,27 @@ def train(
 
     Args:
       model: the model; what is trainable in it is trained.
-      sentences: training sentences.
+      text: what to train on.
       scorer: scores it after each epoch.
       config: how to train.
       work: folder for the state after each epoch; training goes on from the last state that is in it.
     """
-    chained = chain_sentences(sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
-    windows = cut_windows(chained, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
-    trainer = _build_trainer(model, windows, scorer, config, work)
+
+    def featurize(sentences: Sequence[LabelledSentence]) -> list[Feature]:
+        return build_features(cut_windows(sentences, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens))
+
+    chained = chain_sentences(
+        text.sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed
+    )
+    features = EpochFeatures(featurize(chained), lambda epoch: featurize(text.augment(epoch)))
+    trainer = _build_trainer(model, features, scorer, config, work)
     trainer.train(resume_from_checkpoint=_find_state(work))
     best = trainer.state.best_model_checkpoint or ""
     return Outcome(
         steps=trainer.state.global_step,
         best_step=int(best.rpartition("-")[2] or trainer.state.global_step),
         best_score=float(trainer.state.best_metric or 0.0),
+        passes=round(trainer.state.epoch or 0),
     )
 
 
@@ -247,7 +257,7 @@ def _find_state(work: Path) -> str | None:
 
 def _build_trainer(
     model: "PreTrainedModel",
-    windows: Sequence[Window],
+    features: EpochFeatures,
     scorer: Scorer,
     config: TrainConfig,
     work: Path,
@@ -268,14 +278,13 @@ def _build_trainer(
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 
-    features = build_features(windows)
     sgd = (torch.optim.SGD, {"lr": config.learning_rate, "momentum": _MOMENTUM})
     trainer = ScoredTrainer(
         model=model,
         args=_build_arguments(config, work),
         train_dataset=features,
         # Only its presence counts.
-        eval_dataset=features[:1],
+        eval_dataset=features,
         data_collator=_build_collator(scorer.tokenizer),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
         optimizer_cls_and_kwargs=sgd if config.optimizer == "sgd" else None,

@@ -5,6 +5,7 @@ from transformers import Trainer
 from schemas.errors import ConfigError
 from tests.training.recipes import make_encoder, make_labelled_file
 from training.encoders import load_model, open_encoder
+from training.epochs import TrainingText
 from training.examples import build_bio_tags, cut_windows, read_files
 from training.trainer import Scorer, TrainConfig, predict, prepare_work, train
 
@@ -35,7 +36,7 @@ def _train(base, files, work, config=CONFIG):
     encoder = open_encoder(str(base))
     model = load_model(encoder, TAGS, dropout=config.dropout, seed=config.seed)
     scorer = Scorer(files[1:], TAGS, encoder.tokenizer, max_tokens=config.max_tokens)
-    return model, scorer, train(model, files[0].sentences, scorer, config, work)
+    return model, scorer, train(model, TrainingText(files[0].sentences), scorer, config, work)
 
 
 def test_train_learns(base, files, tmp_path):
