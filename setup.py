@@ -58,6 +58,7 @@ setup(
         "transforms.storage",
         "transforms.workers",
         "training",
+        "training.augmentation",
         "training.methods",
         "pipelines",
         "assets",
