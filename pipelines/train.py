@@ -13,6 +13,14 @@ from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CheckpointCard, FileScore
 from schemas.errors import ConfigError
 from schemas.scores import LabelScore
+from training.augmentation.augmentations import (
+    AUGMENTATIONS,
+    Augmenter,
+    check_augmentations,
+    describe_augmentations,
+    render_augmentation,
+)
+from training.augmentation.copies import Material
 from training.checkpoints import (
     DTYPES,
     check_output,
@@ -24,6 +32,7 @@ from training.checkpoints import (
     write_model,
 )
 from training.encoders import check_max_tokens, digest_weights, load_model, open_encoder
+from training.epochs import TrainingText
 from training.examples import (
     LabelledFile,
     build_bio_tags,
@@ -35,7 +44,7 @@ from training.examples import (
     split_words,
 )
 from training.methods.methods import METHODS
-from training.specs import parse_spec, render_spec
+from training.specs import parse_spec, parse_specs, render_spec
 from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
 
@@ -59,6 +68,11 @@ class TrainOptions:
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
     method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
+    augment: tuple[str, ...] = option(
+        f"train on changed copies of the sentences too: {', '.join(AUGMENTATIONS)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
     map: tuple[str, ...] = option("rename a label, or drop it with O; others are kept", (), metavar="LABEL=LABEL")
     epochs: int = option("passes over the training files", _DEFAULTS.epochs)
     batch_size: int = option("windows in a step", _DEFAULTS.batch_size)
@@ -102,6 +116,7 @@ class _Run:
     encoder: "Encoder"
     method: str
     method_config: Any
+    augment: dict[str, Any]
 
     @property
     def output(self) -> Path:
@@ -129,11 +144,15 @@ def main(arguments: Sequence[str]) -> int:
     method, method_config = parse_spec(
         options.method, {name: method.config for name, method in METHODS.items()}, flag="--method"
     )
+    augment = parse_specs(
+        options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
+    )
     check_output(Path(options.output), work_name=_WORK_NAME)
     data = _read_data(options)
     encoder = open_encoder(options.base)
     check_max_tokens(encoder, config.max_tokens)
-    run = _Run(options, config, data, encoder, method, method_config)
+    check_augmentations(augment, encoder.tokenizer)
+    run = _Run(options, config, data, encoder, method, method_config, augment)
     prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
     _show_progress()
     with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
@@ -161,6 +180,7 @@ def _describe_training(run: _Run) -> dict[str, Any]:
     return {
         **dataclasses.asdict(run.config),
         "method": render_spec(run.method, run.method_config),
+        "augment": describe_augmentations(run.augment),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
         "train": [file.digest for file in run.data.train],
@@ -181,7 +201,8 @@ def _train(run: _Run) -> CheckpointCard:
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     before = shown.score_model(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
-    outcome = train(model, sentences, dev, config, run.work)
+    augmenter = Augmenter(run.augment, Material(sentences, tokenizer, own, config.seed, run.work))
+    outcome = train(model, TrainingText(sentences, augmenter.draw), dev, config, run.work)
 
     aside = run.work / "checkpoint"
     shutil.rmtree(aside, ignore_errors=True)
@@ -192,14 +213,20 @@ def _train(run: _Run) -> CheckpointCard:
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
     saved = load_verified(model, tokenizer, windows, aside, dtype=run.options.dtype)
     after = shown.score_model(saved, batch_size=config.batch_size)
-    card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
-    publish_checkpoint(aside, run.output, card, command=_render_command(run.options))
+    scores = _pair_scores(run.data, before, after)
+    card = _build_card(run, model, outcome, scores, weights_digest(aside), augmenter.describe(outcome.passes))
+    publish_checkpoint(aside, run.output, card, command=_render_command(run.options, run.augment))
     shutil.rmtree(run.work)
     return card
 
 
 def _build_card(
-    run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
+    run: _Run,
+    model: "PreTrainedModel",
+    outcome: Outcome,
+    scores: tuple[FileScore, ...],
+    digest: str,
+    added: dict[str, Any],
 ) -> CheckpointCard:
     sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
     return CheckpointCard(
@@ -214,6 +241,7 @@ def _build_card(
             **dataclasses.asdict(run.config),
             **dataclasses.asdict(run.method_config),
             "dtype": run.options.dtype,
+            **_describe_copies(run.augment, added),
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
@@ -223,6 +251,15 @@ def _build_card(
         weights_digest=digest,
         versions=library_versions(),
     )
+
+
+def _describe_copies(augment: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    if not augment:
+        return {}
+    return {
+        "augment": [render_augmentation(name, config) for name, config in augment.items()],
+        "augmentation": added,
+    }
 
 
 def _pair_scores(
@@ -235,7 +272,7 @@ def _pair_scores(
     )
 
 
-def _render_command(options: TrainOptions) -> str:
+def _render_command(options: TrainOptions, augment: dict[str, Any]) -> str:
     """The command that makes this checkpoint again, without what only this machine knows."""
     words = []
     for field in dataclasses.fields(options):
@@ -243,6 +280,8 @@ def _render_command(options: TrainOptions) -> str:
         if field.name == "resume" or value == field.default:
             continue
         values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        if field.name == "augment":
+            values = [render_augmentation(name, config) for name, config in augment.items()]
         if field.name in ("train", "dev", "test", "base", "output"):
             values = [_relative(item) for item in values]
         words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))
