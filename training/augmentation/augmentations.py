@@ -10,10 +10,10 @@ from training.augmentation import (
     back_translation,
     casing,
     concatenation,
-    label_wise,
     mention_swap,
     synonyms,
     token_masking,
+    token_swap,
     typos,
 )
 from training.augmentation.copies import Copies, Material
@@ -43,7 +43,7 @@ class Augmentation(NamedTuple):
 
 AUGMENTATIONS = {
     "mention-swap": Augmentation(mention_swap.MentionSwapConfig, mention_swap.prepare),
-    "label-wise": Augmentation(label_wise.LabelWiseConfig, label_wise.prepare),
+    "token-swap": Augmentation(token_swap.TokenSwapConfig, token_swap.prepare),
     "synonyms": Augmentation(synonyms.SynonymsConfig, synonyms.prepare, synonyms.check),
     "casing": Augmentation(casing.CasingConfig, casing.prepare),
     "typos": Augmentation(typos.TyposConfig, typos.prepare),

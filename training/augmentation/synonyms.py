@@ -7,7 +7,7 @@
     bought<TAB>purchased<TAB>got hold of
 
 spanmill brings no thesaurus: WordNet's come as downloads of their own, and no list holds for every language and
-domain. Where there is no such file, `label-wise` replaces words with the corpus alone.
+domain. Where there is no such file, `token-swap` replaces words with the corpus alone.
 """
 
 import dataclasses

@@ -23,7 +23,7 @@ from training.specs import parse_spec
 
 SPECS = {
     "mention-swap": "mention-swap:rate=0.8",
-    "label-wise": "label-wise",
+    "token-swap": "token-swap",
     "synonyms": "synonyms:rate=0.7,file={synonyms}",
     "casing": "casing",
     "typos": "typos:rate=0.4",
@@ -188,7 +188,7 @@ def test_a_share_is_a_number_of_at_least_0(share):
         ("casing:kinds=", "expected kinds of --augment casing of lower.upper.title, found ''"),
         ("casing:words=some", "expected words of --augment casing to be one of .'all', 'mentions'., found 'some'"),
         ("mention-swap:rate=-1", "expected rate of --augment mention-swap between 0 and 1"),
-        ("label-wise:rate=nan", "expected rate of --augment label-wise between 0 and 1"),
+        ("token-swap:rate=nan", "expected rate of --augment token-swap between 0 and 1"),
         ("token-masking:rate=1.5", "expected rate of --augment token-masking between 0 and 1"),
         ("token-masking:mentions=yes", "expected true or false for option mentions of --augment token-masking"),
         ("concatenation:max-words=1", "expected max_words of --augment concatenation of at least 2, found 1"),

@@ -11,13 +11,13 @@ from tokenizers import normalizers
 from schemas.errors import ConfigError
 from tests.training.augmentation.recipes import ANNA, OTTO, RIVER, SENTENCES, build_sentence, make_material, surfaces
 from tests.training.recipes import make_tokenizer
-from training.augmentation import casing, concatenation, label_wise, mention_swap, synonyms, token_masking
+from training.augmentation import casing, concatenation, mention_swap, synonyms, token_masking, token_swap
 from training.augmentation.casing import CasingConfig
 from training.augmentation.concatenation import ConcatenationConfig
-from training.augmentation.label_wise import LabelWiseConfig
 from training.augmentation.mention_swap import MentionSwapConfig
 from training.augmentation.synonyms import SynonymsConfig, read_synonyms
 from training.augmentation.token_masking import TokenMaskingConfig
+from training.augmentation.token_swap import TokenSwapConfig
 from training.augmentation.typos import TyposConfig, mistype
 
 CORPUS = [ANNA, OTTO, RIVER, build_sentence((["Mia"], "PER"), (["saw"], None), (["New", "York"], "LOC"))]
@@ -57,9 +57,9 @@ def test_mention_swap_has_nothing_to_swap_with_where_a_label_has_one_name():
 
 
 @given(sentences=st.lists(SENTENCES, min_size=1, max_size=5))
-def test_label_wise_takes_words_of_the_same_tag(sentences):
+def test_token_swap_takes_words_of_the_same_tag(sentences):
     known = {pair for sentence in sentences for pair in zip(sentence.words, sentence.tags, strict=True)}
-    for copy in label_wise.prepare(LabelWiseConfig(share=2, rate=0.8), make_material(sentences)).draw(0):
+    for copy in token_swap.prepare(TokenSwapConfig(share=2, rate=0.8), make_material(sentences)).draw(0):
         assert set(zip(copy.words, copy.tags, strict=True)) <= known
         assert copy.spans in {sentence.spans for sentence in sentences}
 

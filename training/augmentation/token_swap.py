@@ -14,7 +14,7 @@ from training.examples import LabelledSentence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelWiseConfig(CopiesConfig):
+class TokenSwapConfig(CopiesConfig):
     """How often words are replaced.
 
     Attributes:
@@ -25,10 +25,10 @@ class LabelWiseConfig(CopiesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_rate(self.rate, "rate of --augment label-wise")
+        check_rate(self.rate, "rate of --augment token-swap")
 
 
-def prepare(config: LabelWiseConfig, material: Material) -> Copies:
+def prepare(config: TokenSwapConfig, material: Material) -> Copies:
     """Copies with words of the same tags."""
     words_of: dict[str, list[str]] = {}
     for sentence in material.sentences:
@@ -42,4 +42,4 @@ def prepare(config: LabelWiseConfig, material: Material) -> Copies:
         )
         return dataclasses.replace(sentence, words=tuple(words))
 
-    return draw_each_pass("label-wise", config.share, change, material)
+    return draw_each_pass("token-swap", config.share, change, material)
