@@ -15,6 +15,14 @@ from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
 from training.adapters import write_adapter
+from training.augmentation.augmentations import (
+    AUGMENTATIONS,
+    Augmenter,
+    check_augmentations,
+    describe_augmentations,
+    render_augmentation,
+)
+from training.augmentation.copies import Material
 from training.checkpoints import (
     DTYPES,
     check_output,
@@ -36,6 +44,7 @@ from training.encoders import (
     load_model,
     open_encoder,
 )
+from training.epochs import TrainingText
 from training.evaluations import compare_tags, read_score
 from training.examples import (
     LabelledFile,
@@ -54,7 +63,7 @@ from training.reports import build_report, list_epochs, write_report
 from training.scorer import Scorer
 from training.scores import micro_f1
 from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
-from training.specs import parse_spec, render_spec
+from training.specs import parse_spec, parse_specs, render_spec
 from training.splits import ROLES, parse_shares, split_files
 from training.states import count_weights
 from training.trainer import Outcome, prepare_work, train
@@ -91,6 +100,11 @@ class TrainOptions:
     method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
     head: str = option("crf learns which tags follow each other", _DEFAULTS.head, choices=HEADS)
     crf_learning_rate: float = option("highest rate of what crf learns", _DEFAULTS.crf_learning_rate)
+    augment: tuple[str, ...] = option(
+        f"train on changed copies of the sentences too: {', '.join(AUGMENTATIONS)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
     objective: tuple[str, ...] = option(
         f"what is minimised, {DEFAULT} unless told; several add up: {', '.join(OBJECTIVES)}",
         (),
@@ -149,6 +163,7 @@ class _Run:
     method: str
     method_config: Any
     objectives: dict[str, Any]
+    augment: dict[str, Any]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -220,7 +235,11 @@ def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:
     if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
         raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
     objectives = parse_objectives(options.objective, head=options.head)
-    run = _Run(options, config, data, encoder, method, method_config, objectives)
+    augment = parse_specs(
+        options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
+    )
+    check_augmentations(augment, encoder.tokenizer)
+    run = _Run(options, config, data, encoder, method, method_config, objectives, augment)
     _check_method(run)
     return run
 
@@ -276,7 +295,7 @@ def _train_seeds(run: _Run, work: Path) -> _Candidate:
 
 
 def _publish(candidate: _Candidate, run: _Run, work: Path, texts: Mapping[str, str] | None = None) -> CheckpointCard:
-    command = _render_command(dataclasses.replace(run.options, search=""))
+    command = _render_command(dataclasses.replace(run.options, search=""), run.augment)
     texts = {HISTORY_NAME: candidate.history.to_json(), **(texts or {})}
     publish_checkpoint(candidate.folder, work, candidate.card, command=command, texts=texts)
     return candidate.card
@@ -332,6 +351,7 @@ def _describe_training(run: _Run) -> dict[str, Any]:
         **dataclasses.asdict(run.config),
         "method": render_spec(run.method, run.method_config),
         "objective": _render_objectives(run),
+        "augment": describe_augmentations(run.augment),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
         "split": run.options.split,
@@ -368,7 +388,8 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     before = shown.tag_files(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
-    outcome = train(model, sentences, dev, config, run.objectives, work)
+    augmenter = Augmenter(run.augment, Material(sentences, tokenizer, own, config.seed, work))
+    outcome = train(model, TrainingText(sentences, augmenter.draw), dev, config, run.objectives, work)
 
     # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
     tokenizer.model_max_length = config.max_tokens
@@ -377,12 +398,13 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     saved = _save(run, model, tokenizer, windows, aside)
     after = shown.tag_files(saved, batch_size=config.batch_size)
     files = _compare_files(run.data, dev_files + test_files, before, after)
-    card = _build_card(run, model, outcome, tuple(map(read_score, files)), weights_digest(aside))
+    added = augmenter.describe(len(outcome.epochs))
+    card = _build_card(run, model, outcome, tuple(map(read_score, files)), weights_digest(aside), added)
     curve = Curve(seed=config.seed, epochs=outcome.epochs)
     history = History(files=tuple(file.name for file in dev_files), curves=(curve,))
     about = {
         "name": Path(run.options.output).absolute().name,
-        "command": _render_command(dataclasses.replace(run.options, search="")),
+        "command": _render_command(dataclasses.replace(run.options, search=""), run.augment),
         "split": run.data.split,
         "history": list_epochs(outcome.epochs, history.files),
         "seconds": time.perf_counter() - begun,
@@ -431,7 +453,12 @@ def _save(
 
 
 def _build_card(
-    run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
+    run: _Run,
+    model: "PreTrainedModel",
+    outcome: Outcome,
+    scores: tuple[FileScore, ...],
+    digest: str,
+    added: dict[str, Any],
 ) -> CheckpointCard:
     trained, total = count_weights(model)
     return CheckpointCard(
@@ -449,6 +476,7 @@ def _build_card(
             "objective": _render_objectives(run),
             "dtype": run.options.dtype,
             **({"split": run.data.split} if run.data.split else {}),
+            **_describe_copies(run.augment, added),
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
@@ -469,7 +497,16 @@ def _compare_files(
     return [{"role": role, **compare_tags(file, first, last)} for role, file, first, last in rows]
 
 
-def _render_command(options: TrainOptions) -> str:
+def _describe_copies(augment: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    if not augment:
+        return {}
+    return {
+        "augment": [render_augmentation(name, config) for name, config in augment.items()],
+        "augmentation": added,
+    }
+
+
+def _render_command(options: TrainOptions, augment: dict[str, Any]) -> str:
     """The command that makes this checkpoint again, without what only this machine knows."""
     words = []
     for field in dataclasses.fields(options):
@@ -477,6 +514,8 @@ def _render_command(options: TrainOptions) -> str:
         if field.name == "resume" or value == field.default:
             continue
         values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        if field.name == "augment":
+            values = [render_augmentation(name, config) for name, config in augment.items()]
         if field.name in ("train", "dev", "test", "base", "output"):
             values = [_relative(item) for item in values]
         words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))

@@ -204,6 +204,7 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
     spreads = render_seeds([score.name for score in card.scores], card.seeds) if card.seeds else ""
     seeds = f"\n{kept}\n\n{spreads}\n" if card.seeds else ""
     crf = f" A conditional random field chooses tags (`{CRF_NAME}`)." if card.options.get("head") == "crf" else ""
+    augmented = "".join(f"\n{line}" for line in _render_augmentation(card.options.get("augmentation", {})))
     renamed = ", ".join(f"{old} → {new}" for old, new in card.label_map.items()) or "none"
     return f"""# {name}
 
@@ -223,12 +224,23 @@ Entity precision, recall and F1 in percent, both ends and the label right (seqev
 
 {data}
 
-Labels renamed or, with O, dropped: {renamed}. Base model weights: SHA-256 `{card.base_digest}`.
+Labels renamed or, with O, dropped: {renamed}. Base model weights: SHA-256 `{card.base_digest}`.{augmented}
 
 ```
 {command}
 ```
 """
+
+
+def _render_augmentation(added: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A line for each augmentation: what it added to a pass, and its own counts in brackets."""
+    if not added:
+        return []
+    lines = ["", "Changed copies of training sentences, on average of each pass:", ""]
+    for name, counts in added.items():
+        own = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counts.items() if what != "per_pass")
+        lines.append(f"- {name}: {counts['per_pass']:.1f}" + (f" ({own})" if own else ""))
+    return lines
 
 
 def _percent(share: float) -> str:

@@ -22,6 +22,7 @@ from schemas.checkpoints import Epoch
 from schemas.errors import ConfigError
 from training.config import TrainConfig
 from training.crf import build_task, find_crf
+from training.epochs import EpochFeatures, TrainingText
 from training.examples import LabelledSentence, Window, chain_sentences, cut_windows
 from training.objectives.objectives import Objectives
 from training.objectives.steps import Setting
@@ -59,7 +60,7 @@ class Outcome:
 
 def train(
     model: "PreTrainedModel",
-    sentences: Sequence[LabelledSentence],
+    text: TrainingText,
     scorer: Scorer,
     config: TrainConfig,
     objectives: Mapping[str, Any],
@@ -69,7 +70,7 @@ def train(
 
     Args:
       model: the model; what is trainable in it is trained.
-      sentences: training sentences.
+      text: what to train on.
       scorer: scores it after each epoch.
       config: how to train.
       objectives: what to minimise, as `parse_objectives` gives it.
@@ -82,12 +83,18 @@ def train(
         raise ConfigError(
             f"expected --gradient-checkpointing for a model that knows it, found {type(model).__name__}; leave it out"
         )
-    chained = chain_sentences(sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
-    windows = cut_windows(chained, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
+
+    def cut(sentences: Sequence[LabelledSentence]) -> list[Window]:
+        return cut_windows(sentences, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
+
+    windows = cut(
+        chain_sentences(text.sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
+    )
+    features = EpochFeatures(build_features(windows), lambda epoch: build_features(cut(text.augment(epoch))))
     crf = find_crf(model)
     task = build_task(crf, scorer.tag_set) if crf else None
     setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task)
-    trainer = _build_trainer(model, windows, scorer, config, Objectives(objectives, setting), work)
+    trainer = _build_trainer(model, features, scorer, config, Objectives(objectives, setting), work)
     state = _find_state(work)
     if state and _has_stopped(state, config):
         _take_best(trainer, state)
@@ -167,7 +174,7 @@ def _is_whole(path: Path) -> bool:
 
 def _build_trainer(
     model: "PreTrainedModel",
-    windows: Sequence[Window],
+    features: EpochFeatures,
     scorer: Scorer,
     config: TrainConfig,
     objectives: Objectives,
@@ -222,13 +229,12 @@ def _build_trainer(
         def _load_best_model(self) -> None:
             load_state(model, Path(self.state.best_model_checkpoint or ""))
 
-    features = build_features(windows)
     trainer = ObjectiveTrainer(
         model=model,
         args=_build_arguments(config, work),
         train_dataset=features,
         # Only its presence counts.
-        eval_dataset=features[:1],
+        eval_dataset=features,
         data_collator=build_collator(scorer.tokenizer),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
     )

@@ -6,6 +6,7 @@ from schemas.errors import ConfigError
 from tests.training.recipes import make_encoder, make_labelled_file
 from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
+from training.epochs import TrainingText
 from training.examples import build_bio_tags, cut_windows, read_files
 from training.objectives.objectives import parse_objectives
 from training.scorer import Scorer, predict
@@ -38,7 +39,8 @@ def _train(base, files, work, config=CONFIG, objectives=()):
     encoder = open_encoder(str(base))
     model = load_model(encoder, TAGS, dropout=config.dropout, seed=config.seed)
     scorer = Scorer(files[1:], TAGS, encoder.tokenizer, max_tokens=config.max_tokens)
-    return model, scorer, train(model, files[0].sentences, scorer, config, parse_objectives(objectives), work)
+    text = TrainingText(files[0].sentences)
+    return model, scorer, train(model, text, scorer, config, parse_objectives(objectives), work)
 
 
 def test_train_learns(base, files, tmp_path):
