@@ -121,7 +121,9 @@ def wrap_model(model: "PreTrainedModel", config: Any) -> Any:
     """A model and a config of peft to peft's model around it, whose head is trained too."""
     import peft
 
-    config.task_type, config.modules_to_save = peft.TaskType.TOKEN_CLS, find_head(model)
+    config.task_type = peft.TaskType.TOKEN_CLS
+    # It adds these two of its own accord.
+    config.modules_to_save = [name for name in find_head(model) if name not in ("classifier", "score")] or None
     with warnings.catch_warnings():
         # peft 0.21 asks transformers 5.23 by an old name whether it keeps activations.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
