@@ -16,6 +16,7 @@ import torch
 
 from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
+from training.epochs import TrainingText
 from training.examples import build_bio_tags, read_files
 from training.objectives.objectives import parse_objectives
 from training.scorer import Scorer
@@ -53,7 +54,7 @@ def run(base: Path, data: Path, work: Path, weights: Path, kill_at: int, specs: 
             os.kill(os.getpid(), signal.SIGKILL)
 
     model.register_forward_pre_hook(count)
-    train(model, train_files[0].sentences, scorer, CONFIG, objectives, work)
+    train(model, TrainingText(train_files[0].sentences), scorer, CONFIG, objectives, work)
     torch.save(dict(model.state_dict()), weights)
 
 

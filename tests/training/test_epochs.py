@@ -8,10 +8,13 @@ from transformers import Trainer
 from tests.training.recipes import make_encoder, make_labelled_file
 from training.augmentation.augmentations import AUGMENTATIONS, Augmenter
 from training.augmentation.copies import Material
+from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
 from training.epochs import EpochFeatures, TrainingText
 from training.examples import build_bio_tags, read_files
-from training.trainer import Scorer, TrainConfig, train
+from training.objectives.objectives import parse_objectives
+from training.scorer import Scorer
+from training.trainer import train
 from transforms.text.tokens import ColumnTokenizer
 
 TAGS = build_bio_tags(["location", "person"])
@@ -108,7 +111,12 @@ def _train(base, files, work):
         drawn[epoch] = augmenter.draw(epoch)
         return drawn[epoch]
 
-    return model, train(model, TrainingText(files[0].sentences, augment), scorer, CONFIG, work), drawn, augmenter
+    return (
+        model,
+        train(model, TrainingText(files[0].sentences, augment), scorer, CONFIG, parse_objectives(()), work),
+        drawn,
+        augmenter,
+    )
 
 
 def test_train_reads_other_copies_in_each_pass_and_takes_as_many_steps(base, files, tmp_path):
