@@ -137,7 +137,7 @@ def test_train_resumes_to_the_same_weights(base, files, tmp_path, spec, monkeypa
         patch.setattr(Trainer, "_save_checkpoint", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             _train(base, files, tmp_path / "killed", spec)
-    states = list((tmp_path / "killed" / ".training").glob("checkpoint-*/*.safetensors"))
+    states = list((tmp_path / "killed" / ".training").glob("seed=*/checkpoint-*/*.safetensors"))
     assert [path.name for path in states] == ["trained.safetensors"]
     assert _train(base, files, tmp_path / "killed", spec, "--resume") == 0
     whole, killed = ((tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("whole", "killed"))
