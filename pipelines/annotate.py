@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.commands import record_command
 from pipelines.options import option, parse_options, parse_pairs
 from pipelines.signals import stopping_on_signals
-from pipelines.tuning import DEFAULT_BATCH_TOKENS, recall_budget, tune_budget
+from pipelines.taggers import configure
+from pipelines.tuning import recall_budget, tune_budget
 from schemas.errors import ConfigError, FileError, PipelineError, StorageError
 from schemas.labels import TagSet
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
     from transforms.models.catalog import CheckpointTaggerConfig
+    from transforms.models.panel import PanelConfig
     from transforms.storage.runs import RunState
     from transforms.storage.store import Store
 
@@ -40,6 +42,9 @@ class AnnotateOptions:
     output: str = option("folder or URL under which the run's own folder is made", metavar="DIR")
     model: str = option("model folder, URL, hub name, or default for the one that comes along", "default")
     base: str = option("base model of an adapter, where it is not where it was at training", "", metavar="MODEL")
+    adapter: tuple[str, ...] = option(
+        "in place of --model: adapters of one base, a column of entities each", (), metavar="[NAME=]DIR"
+    )
     format: str = option("format of the input", "auto", choices=("auto", "parquet", "jsonl", "text", "conll"))
     text_column: str = option("column or key of the text", "text")
     id_column: str = option("column or key of the id (default: id where there is one, else file#row)", "")
@@ -106,7 +111,7 @@ class _Job:
 
     options: AnnotateOptions
     corpus: "CorpusConfig"
-    tagger: "CheckpointTaggerConfig"
+    tagger: "CheckpointTaggerConfig | PanelConfig"
     entities: "EntityConfig"
     settings: dict[str, Any]
     root: str
@@ -159,14 +164,8 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     from transforms.corpora.files import list_files
     from transforms.corpora.formats import cut_files
     from transforms.models.annotator import check_labels
-    from transforms.models.backends import BackendConfig, check_device
-    from transforms.models.catalog import configure_tagger
-    from transforms.models.checkpoint import find_checkpoint
-    from transforms.models.engines import choose_backend
-    from transforms.models.window_tagger import DecodingConfig
     from transforms.storage.runs import InputChanges, plan_run
     from transforms.storage.store import open_store
-    from transforms.text.windows import WindowConfig
 
     _check_ranges(options)
     asked = Supervision(
@@ -185,33 +184,11 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         max_document_bytes=options.max_document_bytes,
     )
     entities = _configure_entities(options)
-    windows = WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens)
-    decoding = DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation)
     files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
-    checkpoint = find_checkpoint(options.model, scheme=options.scheme, base=options.base)
-    check_labels(entities, checkpoint.tag_set.labels)
-    backend = BackendConfig(
-        backend=choose_backend(checkpoint, device=options.device, precision=options.precision)
-        if options.backend == "auto"
-        else options.backend,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads or share_threads(supervision.workers if supervision else 1),
+    tagger = configure(
+        options, threads=share_threads(supervision.workers if supervision else 1), is_local=is_local(beam_flags)
     )
-    if is_local(beam_flags):
-        check_device(backend)
-    elif options.tune:
-        raise ConfigError(
-            "expected a local runner for --tune, which measures this machine; leave out --tune or --runner"
-        )
-    tagger = configure_tagger(
-        checkpoint,
-        backend=backend,
-        windows=windows,
-        decoding=decoding,
-        batch_tokens=options.batch_tokens or DEFAULT_BATCH_TOKENS[options.device.partition(":")[0]],
-        dedupe=options.dedupe,
-    )
+    check_labels(entities, TagSet(tagger.tags, tagger.scheme).labels)
     settings = {
         "schema_version": SCHEMA_VERSION,
         "corpus": corpus.describe(),
@@ -243,8 +220,12 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     return _Job(options, corpus, tagger, entities, settings, root, store, state, supervision)
 
 
-def _set_budget(job: _Job, pending: Sequence["Slice"]) -> "CheckpointTaggerConfig":
+def _set_budget(job: _Job, pending: Sequence["Slice"]) -> "CheckpointTaggerConfig | PanelConfig":
     """The tagger with the budget of a batch that was asked for, is measured now, or is remembered."""
+    from transforms.models.panel import PanelConfig
+
+    if isinstance(job.tagger, PanelConfig):
+        return job.tagger
     if job.options.tune:
         return tune_budget(job.tagger, job.corpus, pending)
     if job.options.batch_tokens:
@@ -368,7 +349,10 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
         "fingerprint": run_fingerprint,
         "settings": job.settings,
         "versions": versions(),
-        "model": {"name": _show(job.options.model), "digest": job.tagger.digest},
+        "model": {
+            "name": ", ".join(map(_show, job.options.adapter or (job.options.model,))),
+            "digest": job.tagger.digest,
+        },
         "inputs": inputs,
         "slices": len(job.state.slices),
         "seconds": seconds,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
     from transforms.models.catalog import CheckpointTaggerConfig
+    from transforms.models.panel import PanelConfig
     from transforms.storage.commits import Member
 
 
@@ -34,7 +35,7 @@ class SliceWork:
 
     root: str
     corpus: "CorpusConfig"
-    tagger: "CheckpointTaggerConfig"
+    tagger: "CheckpointTaggerConfig | PanelConfig"
     entities: "EntityConfig"
     output_format: str
     layout: str

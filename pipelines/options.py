@@ -12,7 +12,7 @@ import logging
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -103,7 +103,9 @@ def parse_options(
     values = vars(given)
     config = values.pop("config", None)
     defaults, config_flags = read_config(Path(config), options) if config else ({}, [])
-    check_beam_flags([*config_flags, *beam_flags], options, has_beam=has_beam)
+    if config_flags:
+        check_beam_flags(config_flags, options, has_beam=has_beam, where=f" from [beam] in {config!r}")
+    check_beam_flags(beam_flags, options, has_beam=has_beam)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     merged = {**defaults, **values}
     missing = [
@@ -130,26 +132,40 @@ def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read --config {str(path)!r}: {error}") from error
     beam = content.pop("beam", {})
-    hints = typing.get_type_hints(options)
-    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(options)}
-    values = {}
-    for key, value in content.items():
-        name = key.replace("-", "_")
-        if name not in hints:
-            raise ConfigError(
-                f"unknown key {key!r} in {str(path)!r}{_nearest(name, hints)}; Beam's own keys go into a [beam] table"
-            )
-        values[name] = _coerce(value, hints[name], f"key {key!r} in {str(path)!r}")
-        if choices[name] and values[name] not in choices[name]:
-            raise ConfigError(f"expected key {key!r} in {str(path)!r} to be one of {choices[name]}, found {value!r}")
+    values = read_values(content, options, where=str(path), remedy="; Beam's own keys go into a [beam] table")
     flags = [
         f"--{name}" if value is True else f"--{name}={value}" for name, value in beam.items() if value is not False
     ]
     return values, flags
 
 
-def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool) -> None:
+def read_values(content: Mapping[str, Any], options: type, *, where: str, remedy: str = "") -> dict[str, Any]:
+    """Keys and values as TOML has them to option values.
+
+    Raises:
+      ConfigError: a key is unknown, or a value has the wrong type; names `where` they stand.
+    """
+    hints = typing.get_type_hints(options)
+    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(options)}
+    values = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in choices:
+            raise ConfigError(f"unknown key {key!r} in {where!r}{_nearest(name, choices)}{remedy}")
+        values[name] = _coerce(value, hints[name], f"key {key!r} in {where!r}")
+        if choices[name] and values[name] not in choices[name]:
+            raise ConfigError(f"expected key {key!r} in {where!r} to be one of {choices[name]}, found {value!r}")
+    return values
+
+
+def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool, where: str = "") -> None:
     """Refuses flags that neither the job nor Beam knows, and values that Beam does not take.
+
+    Args:
+      flags: what is left for Beam.
+      options: the options of the job.
+      has_beam: whether the job has a use for flags of Beam.
+      where: where the flags come from, for errors.
 
     Raises:
       ConfigError: naming the flag and the nearest known one.
@@ -163,7 +179,7 @@ def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool) -> 
     known = beam_flag_names() if has_beam else set()
     for name in names:
         if name not in known:
-            raise ConfigError(f"unknown flag {name!r}{_nearest(name, [*own, *known])}")
+            raise ConfigError(f"unknown flag {name!r}{where}{_nearest(name, [*own, *known])}")
     build_beam_options(flags)
 
 

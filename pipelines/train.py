@@ -4,16 +4,25 @@ import dataclasses
 import logging
 import shlex
 import shutil
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options, parse_pairs
+from pipelines.options import option, parse_options, parse_pairs, read_values
 from pipelines.signals import stopping_on_signals
-from schemas.checkpoints import CheckpointCard, FileScore
+from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
-from schemas.scores import LabelScore
 from training.adapters import write_adapter
+from training.augmentation.augmentations import (
+    AUGMENTATIONS,
+    Augmenter,
+    check_augmentations,
+    describe_augmentations,
+    render_augmentation,
+)
+from training.augmentation.copies import Material
 from training.checkpoints import (
     DTYPES,
     check_output,
@@ -21,9 +30,12 @@ from training.checkpoints import (
     load_verified,
     publish_checkpoint,
     render_scores,
+    render_seeds,
     weights_digest,
     write_model,
 )
+from training.config import HEADS, OPTIMIZERS, SCHEDULES, TrainConfig
+from training.crf import find_crf
 from training.encoders import (
     build_skeleton,
     check_max_tokens,
@@ -32,6 +44,8 @@ from training.encoders import (
     load_model,
     open_encoder,
 )
+from training.epochs import TrainingText
+from training.evaluations import compare_tags, read_score
 from training.examples import (
     LabelledFile,
     Window,
@@ -44,19 +58,27 @@ from training.examples import (
     split_words,
 )
 from training.methods.methods import METHODS
-from training.specs import parse_spec, render_spec
+from training.objectives.objectives import DEFAULT, OBJECTIVES, parse_objectives
+from training.reports import build_report, list_epochs, write_report
+from training.scorer import Scorer
+from training.scores import micro_f1
+from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
+from training.specs import parse_spec, parse_specs, render_spec
+from training.splits import ROLES, parse_shares, split_files
 from training.states import count_weights
-from training.trainer import OPTIMIZERS, Outcome, Scorer, TrainConfig, prepare_work, train
+from training.trainer import Outcome, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from training.encoders import Encoder
 
+_LOG = logging.getLogger("training.search")
 _WORK_NAME = ".training"
 _N_VERIFIED = 64
 _DEFAULTS = TrainConfig()
+_NOT_SEARCHED = {"train", "dev", "test", "split", "base", "output", "map", "seeds", "search", "dtype", "resume"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,20 +86,46 @@ class TrainOptions:
     """Options of `spanmill train`."""
 
     train: tuple[str, ...] = option("labelled files to train on, CoNLL columns whatever the suffix", metavar="FILE")
-    dev: tuple[str, ...] = option("labelled files to choose the best epoch on, by the mean of their F1", metavar="FILE")
+    dev: tuple[str, ...] = option(
+        "labelled files to choose the best epoch on, by the mean of their F1", (), metavar="FILE"
+    )
+    split: str = option(
+        "cut the --train files into parts instead, by documents or else sentences, the same words on one side only",
+        "",
+        metavar="TRAIN/DEV[/TEST]",
+    )
     base: str = option("model to begin from: a directory or a hub name", metavar="MODEL")
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
     method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
+    head: str = option("crf learns which tags follow each other", _DEFAULTS.head, choices=HEADS)
+    crf_learning_rate: float = option("highest rate of what crf learns", _DEFAULTS.crf_learning_rate)
+    augment: tuple[str, ...] = option(
+        f"train on changed copies of the sentences too: {', '.join(AUGMENTATIONS)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
+    objective: tuple[str, ...] = option(
+        f"what is minimised, {DEFAULT} unless told; several add up: {', '.join(OBJECTIVES)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
     map: tuple[str, ...] = option("rename a label, or drop it with O; others are kept", (), metavar="LABEL=LABEL")
     epochs: int = option("passes over the training files", _DEFAULTS.epochs)
-    batch_size: int = option("windows in a step", _DEFAULTS.batch_size)
-    learning_rate: float = option("highest rate of the linear schedule", _DEFAULTS.learning_rate)
+    batch_size: int = option("windows in a batch", _DEFAULTS.batch_size)
+    gradient_accumulation: int = option("batches in a step", _DEFAULTS.gradient_accumulation)
+    learning_rate: float = option("highest rate of the schedule", _DEFAULTS.learning_rate)
     optimizer: str = option("sgd has a momentum of 0.9", _DEFAULTS.optimizer, choices=OPTIMIZERS)
+    schedule: str = option("how the rate goes on after warming up", _DEFAULTS.schedule, choices=SCHEDULES)
     warmup_ratio: float = option("share of the steps in which the rate rises", _DEFAULTS.warmup_ratio)
     weight_decay: float = option("decay of all weights but biases and norms", _DEFAULTS.weight_decay)
+    layer_decay: float = option("rate of a layer by that of the one above", _DEFAULTS.layer_decay)
+    max_grad_norm: float = option("longer gradients are cut to this norm; 0 for never", _DEFAULTS.max_grad_norm)
+    gradient_checkpointing: bool = option("compute some things twice to save memory", default=False)
     dropout: float = option("dropout of encoder and head", _DEFAULTS.dropout)
     seed: int = option("of first weights, order and dropout", _DEFAULTS.seed)
+    seeds: tuple[int, ...] = option("train once for each of these, and keep the best by the dev files", ())
+    search: str = option("options to try: a table [grid] of lists, or [optuna] of ranges", "", metavar="FILE.toml")
     patience: int = option("epochs without a better score before training stops", _DEFAULTS.patience)
     max_tokens: int = option("most tokens in a window, here and in annotate; nothing is lost", _DEFAULTS.max_tokens)
     chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
@@ -99,10 +147,11 @@ class _Data:
     test: list[LabelledFile]
     label_map: dict[str, str]
     labels: tuple[str, ...]
+    split: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def roles(self) -> list[tuple[str, LabelledFile]]:
-        return [(role, file) for role in ("train", "dev", "test") for file in getattr(self, role)]
+        return [(role, file) for role in ROLES for file in getattr(self, role)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,14 +162,33 @@ class _Run:
     encoder: "Encoder"
     method: str
     method_config: Any
+    objectives: dict[str, Any]
+    augment: dict[str, Any]
 
     @property
-    def output(self) -> Path:
-        return Path(self.options.output)
+    def seeds(self) -> tuple[int, ...]:
+        return self.options.seeds or (self.config.seed,)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """A checkpoint that may become the output: the best of its seeds."""
+
+    folder: Path
+    card: CheckpointCard
+    history: History
 
     @property
-    def work(self) -> Path:
-        return self.output / _WORK_NAME
+    def f1(self) -> float:
+        """Mean over the dev files, and over seeds."""
+        return statistics.fmean(f1 for _, f1 in self.files)
+
+    @property
+    def files(self) -> tuple[tuple[str, float], ...]:
+        """Names of the dev files, and F1 on each, the mean over seeds."""
+        found = [seed.f1 for seed in self.card.seeds] or [tuple(micro_f1(score.after) for score in self.card.scores)]
+        means = [statistics.fmean(column) for column in zip(*found, strict=True)]
+        return tuple((score.name, f1) for score, f1 in zip(self.card.scores, means, strict=True) if score.role == "dev")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -136,23 +204,101 @@ def main(arguments: Sequence[str]) -> int:
         description="Fine-tune a tagger on labelled text.",
         has_beam=False,
     )
+    output, work = Path(options.output), Path(options.output) / _WORK_NAME
+    search = read_search(Path(options.search)) if options.search else None
+    check_output(output, work_name=_WORK_NAME)
+    run = _configure(options, _read_data(options), open_encoder(options.base))
+    for values in search.samples() if search else ():
+        _vary(run, values)
+    prepare_work(
+        work, _describe_training(run) | ({"search": repr(search)} if search else {}), is_resumed=options.resume
+    )
+    if run.data.split:
+        print(_describe_split(run.data))
+    _show_progress()
+    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
+        card = _search(run, search, work) if search else _publish(_train_seeds(run, work), run, work)
+    for score in card.scores:
+        print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
+    if card.seeds:
+        print(f"\n{len(card.seeds)} seeds\n{render_seeds([score.name for score in card.scores], card.seeds)}")
+    print(f"\ncheckpoint: {output}")
+    return 0
+
+
+def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:
+    """Options to a run, all of them checked."""
     config = options.config
     method, method_config = parse_spec(
         options.method, {name: method.config for name, method in METHODS.items()}, flag="--method"
     )
-    check_output(Path(options.output), work_name=_WORK_NAME)
-    data = _read_data(options)
-    encoder = open_encoder(options.base)
-    run = _Run(options, config, data, encoder, method, method_config)
+    if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
+        raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
+    objectives = parse_objectives(options.objective, head=options.head)
+    augment = parse_specs(
+        options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
+    )
+    check_augmentations(augment, encoder.tokenizer)
+    run = _Run(options, config, data, encoder, method, method_config, objectives, augment)
     _check_method(run)
-    prepare_work(run.work, _describe_training(run), is_resumed=options.resume)
-    _show_progress()
-    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
-        card = _train(run)
-    for score in card.scores:
-        print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
-    print(f"\ncheckpoint: {run.output}")
-    return 0
+    return run
+
+
+def _vary(run: _Run, values: Mapping[str, Any]) -> _Run:
+    """A run with other values of some options, as a search has them."""
+    found = read_values(values, TrainOptions, where=run.options.search)
+    if fixed := sorted(set(found) & _NOT_SEARCHED):
+        raise ConfigError(f"expected options of training in {run.options.search!r}, found {fixed}; set them by flags")
+    return _configure(dataclasses.replace(run.options, **found), run.data, run.encoder)
+
+
+def _search(run: _Run, search: Search, work: Path) -> CheckpointCard:
+    """Trains with many options and publishes what does best."""
+
+    def train_trial(number: int, values: dict[str, Any], folder: Path) -> Trial:
+        candidate = _train_seeds(_vary(run, values), folder)
+        trial = Trial(
+            number=number,
+            options=values,
+            f1=candidate.f1,
+            files=dict(candidate.files),
+            steps=candidate.card.steps,
+            seconds=sum(epoch.seconds for curve in candidate.history.curves for epoch in curve.epochs),
+        )
+        _LOG.info("trial %d, mean F1 %.2f: %s", number, 100 * trial.f1, values)
+        return trial
+
+    trials = run_trials(search, train_trial, work)
+    best = find_best(trials)
+    chosen = _vary(run, best.options)
+    candidate = _train_seeds(chosen, trial_folder(work, best.number))
+    card = dataclasses.replace(candidate.card, trials=len(trials))
+    lines = {TRIALS_NAME: (work / TRIALS_NAME).read_text(encoding="utf-8")}
+    return _publish(dataclasses.replace(candidate, card=card), chosen, work, lines)
+
+
+def _train_seeds(run: _Run, work: Path) -> _Candidate:
+    """Trains once per seed, and takes the one that does best on the dev files."""
+    found = []
+    for seed in run.seeds:
+        config = dataclasses.replace(run.config, seed=seed)
+        found.append(_train_once(dataclasses.replace(run, config=config), work / f"seed={seed}"))
+    best = max(found, key=lambda candidate: candidate.f1)
+    if len(found) == 1:
+        return best
+    seeds = tuple(
+        SeedScore(seed=seed, f1=tuple(micro_f1(score.after) for score in one.card.scores))
+        for seed, one in zip(run.seeds, found, strict=True)
+    )
+    history = dataclasses.replace(best.history, curves=tuple(one.history.curves[0] for one in found))
+    return dataclasses.replace(best, card=dataclasses.replace(best.card, seeds=seeds), history=history)
+
+
+def _publish(candidate: _Candidate, run: _Run, work: Path, texts: Mapping[str, str] | None = None) -> CheckpointCard:
+    command = _render_command(dataclasses.replace(run.options, search=""), run.augment)
+    texts = {HISTORY_NAME: candidate.history.to_json(), **(texts or {})}
+    publish_checkpoint(candidate.folder, work, candidate.card, command=command, texts=texts)
+    return candidate.card
 
 
 def _check_method(run: _Run) -> None:
@@ -167,59 +313,131 @@ def _check_method(run: _Run) -> None:
 
 def _read_data(options: TrainOptions) -> _Data:
     label_map = parse_pairs(options.map, flag="--map")
-    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ("train", "dev", "test")}
+    if bool(options.dev) == bool(options.split):
+        raise ConfigError(f"expected --dev or --split, found {'both' if options.dev else 'neither'}")
+    shares = parse_shares(options.split) if options.split else None
+    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ROLES}
     check_label_map([file for files in groups.values() for file in files], label_map)
     mapped = {role: map_labels(files, label_map) for role, files in groups.items()}
     labels = collect_labels(mapped["train"], mapped["dev"] + mapped["test"])
     trained = {file.digest for file in mapped["train"]}
     if seen := [file.name for file in mapped["dev"] + mapped["test"] if file.digest in trained]:
         raise ConfigError(f"expected --dev and --test files that are not trained on, found {seen} in --train too")
-    return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    if not shares:
+        return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    split = split_files(mapped["train"], shares, seed=options.seed)
+    about = {
+        "given": list(shares),
+        "found": list(split.shares),
+        "sentences": list(split.sizes),
+        "left_out": split.left_out,
+    }
+    return _Data(split.train, split.dev, split.test + mapped["test"], label_map, labels, about)
+
+
+def _describe_split(data: _Data) -> str:
+    sides = zip(ROLES, *(data.split[name] for name in ("sentences", "found", "given")), strict=True)
+    parts = (
+        f"{role} {n:,} ({100 * found:.1f} %, asked for {100 * given:g} %)" for role, n, found, given in sides if given
+    )
+    left_out = data.split["left_out"]
+    rest = f"; {left_out:,} left out, whose words stand on an earlier side" if left_out else ""
+    return f"sentences: {', '.join(parts)}{rest}"
 
 
 def _describe_training(run: _Run) -> dict[str, Any]:
-    """All that the trained weights depend on."""
+    """All that the checkpoint and its scores depend on."""
     return {
         **dataclasses.asdict(run.config),
         "method": render_spec(run.method, run.method_config),
+        "objective": _render_objectives(run),
+        "augment": describe_augmentations(run.augment),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
+        "split": run.options.split,
+        "seeds": run.options.seeds,
+        "dtype": run.options.dtype,
         "train": [file.digest for file in run.data.train],
         "dev": [file.digest for file in run.data.dev],
+        "test": [file.digest for file in run.data.test],
     }
 
 
-def _train(run: _Run) -> CheckpointCard:
-    config, tokenizer, method = run.config, run.encoder.tokenizer, METHODS[run.method]
-    tag_set = build_bio_tags(run.data.labels)
-    model = load_model(run.encoder, tag_set, dropout=config.dropout, seed=config.seed)
+def _render_objectives(run: _Run) -> list[str]:
+    return [render_spec(name, config) for name, config in run.objectives.items()]
+
+
+def _train_once(run: _Run, work: Path) -> _Candidate:
+    """Trains with one seed and writes the checkpoint within the work folder, unless it is there already."""
+    aside = work / "checkpoint"
+    if (aside / CARD_NAME).exists():
+        return _read_candidate(aside)
+    begun = time.perf_counter()
+    # Opened for each training, for loading a model and naming its tags changes the config.
+    config, encoder, method = run.config, open_encoder(run.options.base), METHODS[run.method]
+    tokenizer, tag_set = encoder.tokenizer, build_bio_tags(run.data.labels)
+    model = load_model(encoder, tag_set, dropout=config.dropout, seed=config.seed, head=config.head)
     model = method.apply(model, run.method_config)
+    if crf := find_crf(model):
+        crf.requires_grad_(True)  # noqa: FBT003
     own = ColumnTokenizer(tokenizer.backend_tokenizer.to_str())
     train_files, dev_files, test_files = (
         split_words(files, own) for files in (run.data.train, run.data.dev, run.data.test)
     )
     dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
-    before = shown.score_model(model, batch_size=config.batch_size)
+    before = shown.tag_files(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
-    outcome = train(model, sentences, dev, config, run.work)
+    augmenter = Augmenter(run.augment, Material(sentences, tokenizer, own, config.seed, work))
+    outcome = train(model, TrainingText(sentences, augmenter.draw), dev, config, run.objectives, work)
 
     # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
     tokenizer.model_max_length = config.max_tokens
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
-    aside = run.work / "checkpoint"
-    saved = _save(run, model, windows, aside)
-    after = shown.score_model(saved, batch_size=config.batch_size)
-    card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
-    publish_checkpoint(aside, run.output, card, command=_render_command(run.options))
-    shutil.rmtree(run.work)
-    return card
+    saved = _save(run, model, tokenizer, windows, aside)
+    after = shown.tag_files(saved, batch_size=config.batch_size)
+    files = _compare_files(run.data, dev_files + test_files, before, after)
+    added = augmenter.describe(len(outcome.epochs))
+    card = _build_card(run, model, outcome, tuple(map(read_score, files)), weights_digest(aside), added)
+    curve = Curve(seed=config.seed, epochs=outcome.epochs)
+    history = History(files=tuple(file.name for file in dev_files), curves=(curve,))
+    about = {
+        "name": Path(run.options.output).absolute().name,
+        "command": _render_command(dataclasses.replace(run.options, search=""), run.augment),
+        "split": run.data.split,
+        "history": list_epochs(outcome.epochs, history.files),
+        "seconds": time.perf_counter() - begun,
+    }
+    write_report(build_report(card, files, about), aside)
+    _write_candidate(_Candidate(aside, card, history))
+    for state in work.glob("checkpoint-*"):
+        shutil.rmtree(state)
+    return _Candidate(aside, card, history)
 
 
-def _save(run: _Run, model: "PreTrainedModel", windows: Sequence[Window], aside: Path) -> "PreTrainedModel":
+def _write_candidate(candidate: _Candidate) -> None:
+    """Writes what is known of a checkpoint beside it, the card last: where one is, all is."""
+    (candidate.folder / HISTORY_NAME).write_text(candidate.history.to_json(), encoding="utf-8")
+    partial = candidate.folder / f"{CARD_NAME}.partial"
+    partial.write_text(candidate.card.to_json(), encoding="utf-8")
+    partial.rename(candidate.folder / CARD_NAME)
+
+
+def _read_candidate(folder: Path) -> _Candidate:
+    card, history = ((folder / name).read_text(encoding="utf-8") for name in (CARD_NAME, HISTORY_NAME))
+    return _Candidate(folder, CheckpointCard.from_json(card), History.from_json(history))
+
+
+def _save(
+    run: _Run,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    windows: Sequence[Window],
+    aside: Path,
+) -> "PreTrainedModel":
     """Writes the checkpoint aside and gives what it loads to: of an adapter, the base with what was trained."""
-    dtype, tokenizer, small = run.options.dtype, run.encoder.tokenizer, run.work / "adapter"
+    dtype, small = run.options.dtype, aside.parent / "adapter"
     for folder in (aside, small):
         shutil.rmtree(folder, ignore_errors=True)
     if run.method != "full":
@@ -235,7 +453,12 @@ def _save(run: _Run, model: "PreTrainedModel", windows: Sequence[Window], aside:
 
 
 def _build_card(
-    run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
+    run: _Run,
+    model: "PreTrainedModel",
+    outcome: Outcome,
+    scores: tuple[FileScore, ...],
+    digest: str,
+    added: dict[str, Any],
 ) -> CheckpointCard:
     trained, total = count_weights(model)
     return CheckpointCard(
@@ -250,7 +473,10 @@ def _build_card(
             **dataclasses.asdict(run.config),
             "method": render_spec(run.method, run.method_config),
             "merge": run.options.merge,
+            "objective": _render_objectives(run),
             "dtype": run.options.dtype,
+            **({"split": run.data.split} if run.data.split else {}),
+            **_describe_copies(run.augment, added),
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
@@ -262,17 +488,25 @@ def _build_card(
     )
 
 
-def _pair_scores(
-    data: _Data, before: Sequence[tuple[LabelScore, ...]], after: Sequence[tuple[LabelScore, ...]]
-) -> tuple[FileScore, ...]:
-    shown = [(role, file) for role, file in data.roles if role != "train"]
-    return tuple(
-        FileScore(role=role, name=file.name, before=first, after=last)
-        for (role, file), first, last in zip(shown, before, after, strict=True)
-    )
+def _compare_files(
+    data: _Data, files: Sequence[LabelledFile], before: Sequence[Any], after: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """What became of each dev and test file; `files` are those with the words that the model read."""
+    roles = [role for role, _ in data.roles if role != "train"]
+    rows = zip(roles, files, before, after, strict=True)
+    return [{"role": role, **compare_tags(file, first, last)} for role, file, first, last in rows]
 
 
-def _render_command(options: TrainOptions) -> str:
+def _describe_copies(augment: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    if not augment:
+        return {}
+    return {
+        "augment": [render_augmentation(name, config) for name, config in augment.items()],
+        "augmentation": added,
+    }
+
+
+def _render_command(options: TrainOptions, augment: dict[str, Any]) -> str:
     """The command that makes this checkpoint again, without what only this machine knows."""
     words = []
     for field in dataclasses.fields(options):
@@ -280,6 +514,8 @@ def _render_command(options: TrainOptions) -> str:
         if field.name == "resume" or value == field.default:
             continue
         values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        if field.name == "augment":
+            values = [render_augmentation(name, config) for name, config in augment.items()]
         if field.name in ("train", "dev", "test", "base", "output"):
             values = [_relative(item) for item in values]
         words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))

@@ -1,6 +1,10 @@
-"""Annotations as they are written: one row per document, or one per entity in the flat layout."""
+"""Annotations as they are written: one row per document, or one per entity in the flat layout.
 
-from collections.abc import Sequence
+One tagger writes its entities into `entities`. Several have names and a column each, `entities_<name>`; where all are
+read together, a label stands behind its tagger's name.
+"""
+
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -24,19 +28,52 @@ _PROVENANCE = [
 ]
 
 
-def annotation_schema(kept: Sequence[pa.Field] = (), *, has_below: bool = False) -> pa.Schema:
+def entity_column(tagger: str = "", *, is_below: bool = False) -> str:
+    """The name of a column of entities, with that of the tagger where several annotate.
+
+    >>> entity_column(), entity_column("legal"), entity_column("legal", is_below=True)
+    ('entities', 'entities_legal', 'below_legal')
+    """
+    name = "below" if is_below else "entities"
+    return f"{name}_{tagger}" if tagger else name
+
+
+def join_label(tagger: str, label: str) -> str:
+    """A label as it is counted and read back: with the name of its tagger where several annotate.
+
+    >>> join_label("", "PER"), join_label("legal", "PER")
+    ('PER', 'legal/PER')
+    """
+    return f"{tagger}/{label}" if tagger else label
+
+
+def find_taggers(columns: Iterable[str]) -> tuple[str, ...]:
+    """Names of the taggers whose columns are among those of a run; one alone has the empty name.
+
+    >>> find_taggers(["id", "entities", "entities_kept"]), find_taggers(["id", "entities_a", "entities_b"])
+    (('',), ('a', 'b'))
+    """
+    columns = list(columns)
+    if entity_column() in columns:
+        return ("",)
+    start = entity_column("_").removesuffix("_")
+    return tuple(column.removeprefix(start) for column in columns if column.startswith(start))
+
+
+def annotation_schema(
+    kept: Sequence[pa.Field] = (), *, taggers: Sequence[str] = ("",), has_below: bool = False
+) -> pa.Schema:
     """Schema with one row per document.
 
     Args:
       kept: fields copied from the input.
+      taggers: names of the taggers, each with a column; a single one has none.
       has_below: whether entities under their threshold are kept in `below`.
     """
-    fields = [
-        *_PROVENANCE,
-        pa.field("entities", pa.list_(ENTITY_TYPE), nullable=False),
-    ]
-    if has_below:
-        fields.append(pa.field("below", pa.list_(ENTITY_TYPE), nullable=False))
+    fields = list(_PROVENANCE)
+    for is_below in (False, True) if has_below else (False,):
+        names = [entity_column(tagger, is_below=is_below) for tagger in taggers]
+        fields += [pa.field(name, pa.list_(ENTITY_TYPE), nullable=False) for name in names]
     fields += [
         pa.field("windows", pa.int32(), nullable=False),
         pa.field("tokens", pa.int32(), nullable=False),
@@ -45,9 +82,11 @@ def annotation_schema(kept: Sequence[pa.Field] = (), *, has_below: bool = False)
     return pa.schema([*fields, *kept])
 
 
-def flat_schema(kept: Sequence[pa.Field] = (), *, has_below: bool = False) -> pa.Schema:
-    """Schema with one row per entity; arguments as in `annotation_schema`."""
+def flat_schema(kept: Sequence[pa.Field] = (), *, taggers: Sequence[str] = ("",), has_below: bool = False) -> pa.Schema:
+    """Schema with one row per entity, with the name of its tagger where there are several; see `annotation_schema`."""
     fields = [*_PROVENANCE, *ENTITY_TYPE]
+    if any(taggers):
+        fields.append(pa.field("tagger", pa.string(), nullable=False))
     if has_below:
         fields.append(pa.field("is_below", pa.bool_(), nullable=False))
     return pa.schema([*fields, pa.field("model", pa.string(), nullable=False), *kept])

@@ -9,6 +9,7 @@ from schemas.scores import LabelScore
 
 CARD_VERSION = 1
 CARD_NAME = "card.json"
+HISTORY_NAME = "history.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,93 @@ class FileScore:
       name: its folder and file name.
       before: scores of the model as it was before the first step; empty where they were not taken.
       after: scores of the checkpoint.
+      intervals: where the F1 of each label of `after` lies, with a chance of 95 %; empty where that was not computed.
+      intervals_before: the same of `before`.
     """
 
     role: str
     name: str
     before: tuple[LabelScore, ...]
     after: tuple[LabelScore, ...]
+    intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    intervals_before: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """An epoch of training.
+
+    Attributes:
+      epoch: its number, from 1.
+      step: optimizer steps taken by its end.
+      loss: mean loss over it.
+      learning_rate: highest rate at its last step.
+      f1: entity F1 on each dev file at its end.
+      seconds: time that it took, with the scoring; of no account when two trainings are compared.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    learning_rate: float
+    f1: tuple[float, ...]
+    seconds: float = dataclasses.field(compare=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """How one training went.
+
+    Attributes:
+      seed: its seed.
+      epochs: its epochs.
+    """
+
+    seed: int
+    epochs: tuple[Epoch, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class History:
+    """How a checkpoint came about: what learning curves are drawn from.
+
+    Attributes:
+      files: names of the dev files.
+      curves: a curve per seed.
+    """
+
+    files: tuple[str, ...]
+    curves: tuple[Curve, ...]
+
+    def to_json(self) -> str:
+        """The history as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "History":
+        """The inverse of `to_json`.
+
+        Raises:
+          CheckpointError: the text is no history.
+        """
+        try:
+            value = json.loads(text)
+            return cls(files=tuple(value["files"]), curves=tuple(map(_curve, value["curves"])))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"expected a history of training, found something else: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeedScore:
+    """What training with one seed came to.
+
+    Attributes:
+      seed: the seed.
+      f1: entity F1 on each file of the card's scores, in their order.
+    """
+
+    seed: int
+    f1: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +151,8 @@ class CheckpointCard:
       scores: scores by file.
       weights_digest: SHA-256 of the checkpoint's weights, hex.
       versions: versions of the libraries.
+      seeds: scores by seed where there were several; the checkpoint is the one that does best on the dev files.
+      trials: how many combinations of options it was chosen from; 0 without a search.
     """
 
     base: str
@@ -86,6 +170,8 @@ class CheckpointCard:
     scores: tuple[FileScore, ...]
     weights_digest: str
     versions: dict[str, str]
+    seeds: tuple[SeedScore, ...] = ()
+    trials: int = 0
 
     def to_json(self) -> str:
         """The card as indented JSON."""
@@ -110,6 +196,7 @@ class CheckpointCard:
                     "tags": tuple(value["tags"]),
                     "data": tuple(DataFile(**file) for file in value["data"]),
                     "scores": tuple(_file_score(score) for score in value["scores"]),
+                    "seeds": tuple(SeedScore(seed=s["seed"], f1=tuple(s["f1"])) for s in value.get("seeds", ())),
                 }
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -117,5 +204,22 @@ class CheckpointCard:
 
 
 def _file_score(value: dict[str, Any]) -> FileScore:
-    scores = {key: tuple(LabelScore(**score) for score in value[key]) for key in ("before", "after")}
-    return FileScore(role=value["role"], name=value["name"], **scores)
+    before, after = (tuple(LabelScore(**score) for score in value[key]) for key in ("before", "after"))
+    # Cards of older checkpoints have no intervals.
+    intervals, intervals_before = (
+        {label: (low, high) for label, (low, high) in value.get(key, {}).items()}
+        for key in ("intervals", "intervals_before")
+    )
+    return FileScore(
+        role=value["role"],
+        name=value["name"],
+        before=before,
+        after=after,
+        intervals=intervals,
+        intervals_before=intervals_before,
+    )
+
+
+def _curve(value: dict[str, Any]) -> Curve:
+    epochs = tuple(Epoch(**{**epoch, "f1": tuple(epoch["f1"])}) for epoch in value["epochs"])
+    return Curve(seed=value["seed"], epochs=epochs)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import ModelError
+from training.crf import find_crf, save_crf, without_crf
 from training.states import trained_weights
 from transforms.models.adapters.bottleneck import is_bottleneck
 from transforms.models.adapters.stored import BOTTLENECK, CONFIG_NAME, SELECTED, WEIGHTS_NAME
@@ -34,6 +35,8 @@ def write_adapter(model: Any, tokenizer: "PreTrainedTokenizerBase", directory: P
     from transformers import PreTrainedModel
 
     directory.mkdir(parents=True, exist_ok=True)
+    if crf := find_crf(model):
+        save_crf(crf, directory)
     if isinstance(model, PreTrainedModel):
         body, expected = model, _write_own(model, directory, base)
     else:
@@ -49,7 +52,7 @@ def write_adapter(model: Any, tokenizer: "PreTrainedTokenizerBase", directory: P
 def _write_own(model: Any, directory: Path, base: str) -> dict[str, Any]:
     from safetensors.torch import save_file
 
-    tensors = {name: weights.cpu().contiguous() for name, weights in trained_weights(model).items()}
+    tensors = {name: weights.cpu().contiguous() for name, weights in without_crf(trained_weights(model)).items()}
     config = {
         "base_model_name_or_path": base,
         "peft_type": BOTTLENECK if any(map(is_bottleneck, tensors)) else SELECTED,

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet
+from training.crf import add_crf, load_crf
 from transforms.models import checkpoint
 from transforms.models.adapters.stored import is_adapter
+from transforms.models.checkpoint import CRF_NAME
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -86,8 +88,17 @@ def open_encoder(source: str) -> Encoder:
     return Encoder(source, Path(source).absolute().name if is_local else source, config, tokenizer)
 
 
-def load_model(encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int) -> "PreTrainedModel":
+def load_model(
+    encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int, head: str = "linear"
+) -> "PreTrainedModel":
     """An encoder with a head for the tags, in single precision.
+
+    Args:
+      encoder: the model.
+      tag_set: the tags.
+      dropout: dropout of encoder and head.
+      seed: of the first weights of a new head.
+      head: linear, or crf for scores of steps between tags too, those of the model where it has such a head.
 
     Raises:
       CheckpointError: the weights are not safetensors, or not of this kind of model.
@@ -108,6 +119,10 @@ def load_model(encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int) 
     try:
         if is_same_tagger:
             model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(encoder.source, **options)
+            if head == "crf":
+                crf = add_crf(model, len(tag_set.tags))
+                if (Path(encoder.source) / CRF_NAME).exists():
+                    load_crf(crf, Path(encoder.source))
             return model
         body = AutoModel.from_pretrained(encoder.source, **options)
         set_seed(seed)
@@ -116,6 +131,8 @@ def load_model(encoder: Encoder, tag_set: TagSet, *, dropout: float, seed: int) 
         raise CheckpointError(f"cannot load base model {encoder.name!r}: {' '.join(str(error).split())}") from error
     if missing := model.base_model.load_state_dict(body.state_dict(), strict=False).missing_keys:
         raise CheckpointError(f"expected weights {missing[:3]} in base model {encoder.name!r}, found none")
+    if head == "crf":
+        add_crf(model, len(tag_set.tags))
     return model
 
 

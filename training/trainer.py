@@ -1,94 +1,44 @@
 """Supervised training with transformers' Trainer, and what it needs around it.
 
-AdamW or SGD, a linear schedule with warm-up, batches of windows of like length, a score on the dev files after each
-epoch, the weights of the best epoch kept, and a stop when `patience` epochs in a row brought nothing better. The score
-is the mean over the dev files of their entity F1, so that a large file does not drown a small one.
+Batches of windows of like length, objectives that add up (see objectives), a score on the dev files after each epoch,
+the weights of the best epoch kept, and a stop when `patience` epochs in a row brought nothing better. The score is the
+mean over the dev files of their entity F1, so that a large file does not drown a small one.
+
+After each epoch the state is saved: weights, optimizer, schedule, random numbers. Training that was killed at any step
+goes on from there and ends with the same weights, to the last bit.
 """
 
 import dataclasses
 import json
-import logging
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from schemas.checkpoints import Epoch
 from schemas.errors import ConfigError
-from schemas.labels import TagSet
-from schemas.scores import LabelScore
-from training.examples import (
-    IGNORED,
-    LabelledFile,
-    LabelledSentence,
-    Window,
-    chain_sentences,
-    cut_windows,
-    join_windows,
-)
-from training.scores import micro_f1, score_tags
+from training.config import TrainConfig
+from training.crf import build_task, find_crf
+from training.epochs import EpochFeatures, TrainingText
+from training.examples import LabelledSentence, Window, chain_sentences, cut_windows
+from training.objectives.objectives import Objectives
+from training.objectives.steps import Setting
+from training.optimization import group_parameters
+from training.scorer import Scorer, build_collator, build_features
 from training.states import load_state, save_state
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+    import torch
+    from transformers import PreTrainedModel, Trainer, TrainingArguments
 
-_LOG = logging.getLogger(__name__)
-
-OPTIMIZERS = ("adamw", "sgd")
 STATE_NAME = "training.json"
+_TRAINER_STATE = "trainer_state.json"
 _MOMENTUM = 0.9
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How weights are changed.
-
-    Attributes:
-      learning_rate: highest rate of the schedule.
-      epochs: passes over the training files.
-      batch_size: windows in a step.
-      optimizer: adamw, or sgd with a momentum of 0.9.
-      warmup_ratio: share of the steps in which the rate rises from 0; it falls to 0 in the others.
-      weight_decay: decay of all weights but biases and norms.
-      dropout: dropout of encoder and head.
-      seed: of the head's first weights, the order of the data and the dropout.
-      patience: epochs without a better score before training stops.
-      max_tokens: most pieces in a window.
-      chain_fraction: share of the text that is trained on in chains of neighbouring sentences.
-      chain_words: most words in such a chain.
-    """
-
-    learning_rate: float = 5e-5
-    epochs: int = 4
-    batch_size: int = 32
-    optimizer: str = "adamw"
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    seed: int = 0
-    patience: int = 2
-    max_tokens: int = 256
-    chain_fraction: float = 0.0
-    chain_words: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "epochs", "batch_size", "patience", "chain_words"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"expected {_flag(name)} above 0, found {getattr(self, name)}")
-        for name in ("warmup_ratio", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"expected {_flag(name)} of at least 0 and below 1, found {getattr(self, name)}")
-        if not 0 <= self.chain_fraction <= 1:
-            raise ConfigError(f"expected --chain-fraction between 0 and 1, found {self.chain_fraction}")
-        if not self.weight_decay >= 0:
-            raise ConfigError(f"expected --weight-decay of at least 0, found {self.weight_decay}")
-        if self.seed < 0:
-            raise ConfigError(f"expected --seed of at least 0, found {self.seed}")
-        if self.max_tokens < 8:
-            raise ConfigError(f"expected --max-tokens of at least 8, found {self.max_tokens}")
-        if self.optimizer not in OPTIMIZERS:
-            raise ConfigError(f"expected --optimizer of {OPTIMIZERS}, found {self.optimizer!r}")
+_OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd", "adafactor": "adafactor"}
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,130 +49,70 @@ class Outcome:
       steps: optimizer steps taken.
       best_step: the step whose weights the model now has.
       best_score: mean entity F1 over the dev files at that step.
+      epochs: how it went.
     """
 
     steps: int
     best_step: int
     best_score: float
-
-
-class Scorer:
-    """Scores a model on labelled files.
-
-    Args:
-      files: what to score on.
-      tag_set: the model's tags.
-      tokenizer: the model's tokenizer.
-      max_tokens: most pieces in a window.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[LabelledFile],
-        tag_set: TagSet,
-        tokenizer: "PreTrainedTokenizerBase",
-        *,
-        max_tokens: int,
-    ) -> None:
-        self._files = files
-        self.tag_set = tag_set
-        self.tokenizer = tokenizer
-        self._sentences = [sentence for file in files for sentence in file.sentences]
-        windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
-        self._windows = sorted(windows, key=lambda window: -len(window.input_ids))
-
-    def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
-        """Scores of a model by file."""
-        probabilities = predict(model, self._windows, self.tokenizer, batch_size=batch_size)
-        tags = join_windows(probabilities, self._windows, self._sentences, self.tag_set)
-        scores, begin = [], 0
-        for file in self._files:
-            end = begin + len(file.sentences)
-            scores.append(score_tags([sentence.tags for sentence in file.sentences], tags[begin:end]))
-            begin = end
-        return scores
-
-    def mean_f1(self, model: "PreTrainedModel", *, batch_size: int) -> float:
-        """Mean over the files of a model's entity F1."""
-        scores = [micro_f1(score) for score in self.score_model(model, batch_size=batch_size)]
-        parts = (f"{file.name} {100 * score:.2f}" for file, score in zip(self._files, scores, strict=True))
-        _LOG.info("entity F1: %s", ", ".join(parts))
-        return float(np.mean(scores))
+    epochs: tuple[Epoch, ...]
 
 
 def train(
     model: "PreTrainedModel",
-    sentences: Sequence[LabelledSentence],
+    text: TrainingText,
     scorer: Scorer,
     config: TrainConfig,
+    objectives: Mapping[str, Any],
     work: Path,
 ) -> Outcome:
     """Trains a model in place and leaves it with the weights of its best epoch.
 
     Args:
       model: the model; what is trainable in it is trained.
-      sentences: training sentences.
+      text: what to train on.
       scorer: scores it after each epoch.
       config: how to train.
+      objectives: what to minimise, as `parse_objectives` gives it.
       work: folder for the state after each epoch; training goes on from the last state that is in it.
+
+    Raises:
+      ConfigError: the model knows no gradient checkpointing.
     """
-    chained = chain_sentences(sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
-    windows = cut_windows(chained, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
-    trainer = _build_trainer(model, windows, scorer, config, work)
-    trainer.train(resume_from_checkpoint=_find_state(work))
+    if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        raise ConfigError(
+            f"expected --gradient-checkpointing for a model that knows it, found {type(model).__name__}; leave it out"
+        )
+
+    def cut(sentences: Sequence[LabelledSentence]) -> list[Window]:
+        return cut_windows(sentences, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
+
+    windows = cut(
+        chain_sentences(text.sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
+    )
+    features = EpochFeatures(build_features(windows), lambda epoch: build_features(cut(text.augment(epoch))))
+    crf = find_crf(model)
+    task = build_task(crf, scorer.tag_set) if crf else None
+    setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task)
+    trainer = _build_trainer(model, features, scorer, config, Objectives(objectives, setting), work)
+    state = _find_state(work)
+    if state and _has_stopped(state, config):
+        _take_best(trainer, state)
+    else:
+        trainer.train(resume_from_checkpoint=state)
     best = trainer.state.best_model_checkpoint or ""
     return Outcome(
         steps=trainer.state.global_step,
         best_step=int(best.rpartition("-")[2] or trainer.state.global_step),
         best_score=float(trainer.state.best_metric or 0.0),
+        epochs=_read_history(trainer.state.log_history),
     )
 
 
-def predict(
-    model: "PreTrainedModel",
-    windows: Sequence[Window],
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    batch_size: int,
-) -> npt.NDArray[np.float32]:
-    """Tag probabilities of the windows' words laid end to end, (n_words, n_tags)."""
-    return _softmax(predict_logits(model, windows, tokenizer, batch_size=batch_size))
-
-
-def predict_logits(
-    model: "PreTrainedModel",
-    windows: Sequence[Window],
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    batch_size: int,
-) -> npt.NDArray[np.float32]:
-    """Logits of the windows' words laid end to end, (n_words, n_tags)."""
-    import torch
-
-    collate = _build_collator(tokenizer)
-    features = build_features(windows)
-    found = [np.empty((0, len(model.config.id2label or {})), dtype=np.float32)]
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(features), batch_size):
-            batch = collate(features[start : start + batch_size])
-            targets = batch.pop("labels").numpy()
-            inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            logits = model(**inputs).logits.float().cpu().numpy()
-            found.append(logits[targets != IGNORED])
-    return np.concatenate(found)
-
-
-def build_features(windows: Sequence[Window]) -> list[dict[str, list[int]]]:
-    """Windows to what a model reads."""
-    return [
-        {
-            "input_ids": list(window.input_ids),
-            "attention_mask": [1] * len(window.input_ids),
-            "labels": list(window.targets),
-        }
-        for window in windows
-    ]
+def count_tags(windows: Sequence[Window], n_tags: int) -> tuple[int, ...]:
+    """How many words of windows carry each tag."""
+    counts = Counter(target for window in windows for target in window.targets)
+    return tuple(counts[tag] for tag in range(n_tags))
 
 
 def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> None:
@@ -245,7 +135,9 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
         return
     try:
         work.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial.rename(path)
     except OSError as error:
         raise ConfigError(f"cannot write to --output {str(work.parent)!r}: {error.strerror}") from error
 
@@ -253,33 +145,78 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
 def _find_state(work: Path) -> str | None:
     """The newest state in a folder that was written to its end."""
     # The Trainer writes this file last.
-    whole = [path.parent for path in work.glob("checkpoint-*/trainer_state.json") if path.stat().st_size]
+    whole = [path.parent for path in work.glob(f"checkpoint-*/{_TRAINER_STATE}") if _is_whole(path)]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _has_stopped(state: str, config: TrainConfig) -> bool:
+    """Whether training had stopped early at a state; the Trainer itself would go on for another epoch."""
+    content = json.loads((Path(state) / _TRAINER_STATE).read_text(encoding="utf-8"))
+    stopping = content["stateful_callbacks"].get("EarlyStoppingCallback", {}).get("attributes", {})
+    return bool(stopping.get("early_stopping_patience_counter", 0) >= config.patience)
+
+
+def _take_best(trainer: "Trainer", state: str) -> None:
+    """Ends training that had stopped at a state: the best weights are taken."""
+    from transformers import TrainerState
+
+    trainer.state = TrainerState.load_from_json(str(Path(state) / _TRAINER_STATE))
+    trainer._load_best_model()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def _build_trainer(
     model: "PreTrainedModel",
-    windows: Sequence[Window],
+    features: EpochFeatures,
     scorer: Scorer,
     config: TrainConfig,
+    objectives: Objectives,
     work: Path,
 ) -> "Trainer":
-    import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
 
-    class ScoredTrainer(Trainer):
-        """Scores with our windows and decoder; Trainer's own loop also shuffles a grouped dev set.
+    class ObjectiveTrainer(Trainer):
+        """Minimises our objectives, and scores with our windows and decoder; Trainer's own loop shuffles a dev set.
 
         Its states hold what is trained and nothing else.
         """
+
+        began = time.monotonic()
+
+        def training_step(
+            self,
+            model: "torch.nn.Module",
+            inputs: dict[str, Any],
+            num_items_in_batch: "torch.Tensor | int | None" = None,
+        ) -> "torch.Tensor":
+            model.train()
+            inputs = self._prepare_inputs(inputs)
+            return objectives.take_step(model, inputs, num_items_in_batch or 1, self.accelerator.backward)
+
+        def create_optimizer(self, _: "torch.nn.Module | None" = None) -> "torch.optim.Optimizer":
+            groups = group_parameters(model, self.get_decay_parameter_names(model), config)
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            momentum = {"momentum": _MOMENTUM} if config.optimizer == "sgd" else {}
+            self.optimizer = kind(groups, **options, **momentum)
+            return self.optimizer
 
         def evaluate(
             self,
             eval_dataset: object = None,  # noqa: ARG002
             ignore_keys: list[str] | None = None,  # noqa: ARG002
-            metric_key_prefix: str = "eval",
+            metric_key_prefix: str = "eval",  # noqa: ARG002
         ) -> dict[str, float]:
-            metrics = {f"{metric_key_prefix}_f1": scorer.mean_f1(model, batch_size=config.batch_size)}
+            found = scorer.measure_f1(model, batch_size=config.batch_size)
+            metrics = {"eval_f1": float(np.mean(found))}
+            seconds, self.began = time.monotonic() - self.began, time.monotonic()
+            self.log({**metrics, **{f"f1_{at}": f1 for at, f1 in enumerate(found)}, "seconds": seconds})
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 
@@ -292,33 +229,56 @@ def _build_trainer(
         def _load_best_model(self) -> None:
             load_state(model, Path(self.state.best_model_checkpoint or ""))
 
-    features = build_features(windows)
-    sgd = (torch.optim.SGD, {"lr": config.learning_rate, "momentum": _MOMENTUM})
-    trainer = ScoredTrainer(
+    trainer = ObjectiveTrainer(
         model=model,
         args=_build_arguments(config, work),
         train_dataset=features,
         # Only its presence counts.
-        eval_dataset=features[:1],
-        data_collator=_build_collator(scorer.tokenizer),
+        eval_dataset=features,
+        data_collator=build_collator(scorer.tokenizer),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
-        optimizer_cls_and_kwargs=sgd if config.optimizer == "sgd" else None,
     )
+    # So that it counts the words of all batches of a step.
+    trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _read_history(history: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    """The Trainer's log, two entries per epoch, to epochs."""
+    losses = {entry["step"]: entry for entry in history if "loss" in entry}
+    return tuple(
+        Epoch(
+            epoch=round(entry["epoch"]),
+            step=entry["step"],
+            loss=losses[entry["step"]]["loss"],
+            learning_rate=losses[entry["step"]]["learning_rate"],
+            f1=tuple(f1 for name, f1 in entry.items() if name.startswith("f1_")),
+            seconds=entry["seconds"],
+        )
+        for entry in history
+        if "eval_f1" in entry
+    )
 
 
 def _build_arguments(config: TrainConfig, work: Path) -> "TrainingArguments":
     from transformers import TrainingArguments
 
+    # The name that this version of transformers has for it.
+    is_new = any(field.name == "activation_checkpointing" for field in dataclasses.fields(TrainingArguments))
+    name = "activation_checkpointing" if is_new else "gradient_checkpointing"
+    # The reentrant kind needs inputs that take gradients, which frozen embeddings do not give.
+    checkpointing: dict[str, Any] = {name: True, f"{name}_kwargs": {"use_reentrant": False}}
     return TrainingArguments(
         output_dir=str(work),
         learning_rate=config.learning_rate,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
-        optim="adamw_torch",
+        gradient_accumulation_steps=config.gradient_accumulation,
+        max_grad_norm=config.max_grad_norm,
+        optim=_OPTIMIZERS[config.optimizer],
         weight_decay=config.weight_decay,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=_SCHEDULES[config.schedule],
         warmup_steps=config.warmup_ratio,
         train_sampling_strategy="group_by_length",
         eval_strategy="epoch",
@@ -334,20 +294,5 @@ def _build_arguments(config: TrainConfig, work: Path) -> "TrainingArguments":
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
+        **(checkpointing if config.gradient_checkpointing else {}),
     )
-
-
-def _build_collator(tokenizer: "PreTrainedTokenizerBase") -> Any:
-    from transformers import DataCollatorForTokenClassification
-
-    return DataCollatorForTokenClassification(tokenizer, label_pad_token_id=IGNORED)
-
-
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: npt.NDArray[np.float32] = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return shares
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

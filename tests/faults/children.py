@@ -122,7 +122,9 @@ class Child:
         assert not is_tidy or not litter or status == -signal.SIGKILL, f"left {litter[:3]} among temporary files"
         meter = self._folder / "meter"
         lines = meter.read_text().splitlines() if meter.exists() else []
-        out, err = ((self._folder / name).read_text() for name in ("out", "err"))
+        # One that was killed at once may have written none.
+        paths = [self._folder / name for name in ("out", "err")]
+        out, err = (path.read_text() if path.exists() else "" for path in paths)
         return Ended(status, out, err, seconds, tuple(tuple(line.split()) for line in lines))
 
     def _status(self, seconds: float) -> int | None:

@@ -5,9 +5,14 @@ import pytest
 from transformers import AutoModelForTokenClassification, Trainer
 
 from pipelines.__main__ import main
-from schemas.checkpoints import CheckpointCard
+from schemas.checkpoints import CheckpointCard, History
 from tests.training.recipes import make_encoder, make_labelled_file
 from training.scores import micro_f1
+from transforms.models.backends import BackendConfig
+from transforms.models.catalog import configure_tagger
+from transforms.models.checkpoint import find_checkpoint
+from transforms.models.window_tagger import DecodingConfig
+from transforms.text.windows import WindowConfig
 
 MAP = ("--map", "person=PER", "location=LOC")
 FAST = ("--epochs", "8", "--learning-rate", "5e-3", "--batch-size", "8", "--max-tokens", "32", "--patience", "8")
@@ -68,6 +73,66 @@ def test_main_trains_and_writes_a_checkpoint(base, files, capsys):
     assert f"checkpoint: {output}" in printed
 
 
+def test_main_leaves_a_report_of_what_training_did(base, files):
+    assert main(_arguments(base, files, *FAST, "--epochs", "2", "--test", str(files / "test.txt"))) == 0
+    report = json.loads((files / "out" / "report.json").read_text(encoding="utf-8"))
+    card = CheckpointCard.from_json((files / "out" / "card.json").read_text(encoding="utf-8"))
+    assert [(row["step"], row["epoch"]) for row in report["history"]] == [(7, 1.0), (14, 2.0)]
+    assert all(row["loss"] > 0 and row["seconds"] > 0 for row in report["history"])
+    best = next(row for row in report["history"] if row["step"] == card.best_step)
+    assert best["f1"] == micro_f1(card.scores[0].after)
+    assert list(best["f1_by_file"].values()) == [best["f1"]]
+    assert [file["role"] for file in report["files"]] == ["dev", "test"]
+    assert report["files"][1]["after"]["micro"]["f1"] == micro_f1(card.scores[1].after)
+    assert report["trained_parameters"] == report["parameters"] == card.parameters
+    assert report["memory"]["process_bytes"] > 1 << 20
+
+    low, high = card.scores[0].intervals["micro"]
+    assert low <= micro_f1(card.scores[0].after) <= high
+    assert "95 % of F1" in (files / "out" / "README.md").read_text(encoding="utf-8")
+    page = (files / "out" / "report.html").read_text(encoding="utf-8")
+    assert "chart-curves" in page
+    assert "anna" not in page
+
+
+def test_main_splits_the_training_files(base, files, capsys):
+    arguments = _arguments(base, files, *MAP, *FAST, "--epochs", "1")
+    del arguments[arguments.index("--dev") : arguments.index("--dev") + 2]
+    make_labelled_file(files / "train.txt", n_sentences=36)
+    assert main([*arguments, "--split", "0.6/0.2/0.2"]) == 0
+    assert "sentences: train " in capsys.readouterr().out
+    card = CheckpointCard.from_json((files / "out" / "card.json").read_text(encoding="utf-8"))
+    parts = {file.role: file for file in card.data}
+    assert {role: file.name.rpartition("/")[2] for role, file in parts.items()} == {
+        role: f"train.txt#{role}" for role in ("train", "dev", "test")
+    }
+    assert len({file.digest for file in card.data}) == 3
+    assert card.options["split"]["given"] == [0.6, 0.2, 0.2]
+    assert card.options["split"]["sentences"] == [parts[role].sentences for role in ("train", "dev", "test")]
+    assert sum(file.sentences for file in card.data) == 36
+    assert [score.role for score in card.scores] == ["dev", "test"]
+    assert "--split 0.6/0.2/0.2" in (files / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "expected --dev or --split, found neither"),
+        (("--split", "0.9/0.2"), "expected --split with shares that sum to 1"),
+        (("--split", "0.8/0.1/0.1", "--dev", "{dev}"), "expected --dev or --split, found both"),
+        (("--split", "0.99/0.01"), "none for dev"),
+    ],
+)
+def test_main_refuses_a_wrong_split_in_one_line(base, files, more, message, capsys):
+    arguments = _arguments(base, files, "--max-tokens", "32")
+    del arguments[arguments.index("--dev") : arguments.index("--dev") + 2]
+    assert main([*arguments, *(word.format(dev=files / "dev.conll") for word in more)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (files / "out").exists()
+
+
 def test_main_writes_no_path_of_this_machine(base, files):
     assert main(_arguments(base, files, *FAST, "--epochs", "1")) == 0
     for path in (files / "out").iterdir():
@@ -109,6 +174,10 @@ def test_main_resumes_with_the_same_number_of_steps(base, files, monkeypatch, ca
         (("--base", "no/such/model/here"), "no/such/model/here"),
         (("--method", "magic"), "expected --method to name one of"),
         (("--dtype", "int8"), "invalid choice: 'int8'"),
+        (("--objective", "fgm", "pgd"), "expected one --objective of ['fgm', 'pgd', 'freelb'] at most"),
+        (("--head", "crf", "--objective", "focal"), "expected no --objective focal with --head crf"),
+        (("--seeds", "1", "1"), "expected different --seeds of at least 0, found [1, 1]"),
+        (("--search", "missing.toml"), "cannot read --search 'missing.toml'"),
     ],
 )
 def test_main_refuses_wrong_options_in_one_line(base, files, more, message, capsys):
@@ -143,3 +212,102 @@ def test_help_needs_no_torch(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     assert "--warmup-ratio" in capsys.readouterr().out
+
+
+def test_main_trains_once_per_seed_and_keeps_the_best(base, files, capsys):
+    more = ("--epochs", "2", "--seeds", "5", "6", "7", "--test", str(files / "test.txt"))
+    assert main(_arguments(base, files, *FAST, *more)) == 0
+    output = files / "out"
+    card = CheckpointCard.from_json((output / "card.json").read_text(encoding="utf-8"))
+    assert [seed.seed for seed in card.seeds] == [5, 6, 7]
+    best = max(card.seeds, key=lambda seed: seed.f1[0])
+    assert card.options["seed"] == best.seed
+    assert tuple(micro_f1(score.after) for score in card.scores) == best.f1
+    history = History.from_json((output / "history.json").read_text(encoding="utf-8"))
+    assert [(curve.seed, len(curve.epochs)) for curve in history.curves] == [(5, 2), (6, 2), (7, 2)]
+    assert "| file " in (output / "README.md").read_text(encoding="utf-8")
+    assert "3 seeds" in capsys.readouterr().out
+
+
+def test_a_seed_among_others_gives_the_weights_that_it_gives_alone(base, files):
+    short = (*FAST, "--epochs", "1")
+    assert main(_arguments(base, files, *short, "--seeds", "6", "5")) == 0
+    seed = json.loads((files / "out" / "card.json").read_text(encoding="utf-8"))["options"]["seed"]
+    assert main(_arguments(base, files, *short, "--seed", str(seed), "--output", str(files / "one"))) == 0
+    one, other = ((files / name / "model.safetensors").read_bytes() for name in ("one", "out"))
+    assert one == other
+
+
+@pytest.fixture
+def search(files):
+    (files / "search.toml").write_text(
+        '[grid]\nlearning-rate = [1e-6, 5e-3]\nobjective = [[], ["focal"]]\n', encoding="utf-8"
+    )
+    return ("--epochs", "2", "--search", str(files / "search.toml"))
+
+
+def test_main_searches_and_publishes_the_best_trial(base, files, search):
+    assert main(_arguments(base, files, *FAST, *search)) == 0
+    output = files / "out"
+    trials = [json.loads(line) for line in (output / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
+    card = CheckpointCard.from_json((output / "card.json").read_text(encoding="utf-8"))
+    best = max(trials, key=lambda trial: trial["f1"])
+    assert (len(trials), card.trials) == (4, 4)
+    assert card.options["learning_rate"] == best["options"]["learning-rate"] == 5e-3
+    assert micro_f1(card.scores[0].after) == best["f1"]
+    readme = (output / "README.md").read_text(encoding="utf-8")
+    assert "best of 4 trials" in readme
+    assert "--learning-rate 0.005" in readme
+    assert not (output / ".training").exists()
+
+
+def test_main_goes_on_with_a_search_and_repeats_no_trial(base, files, search, monkeypatch):
+    started = []
+
+    def count(self, *arguments, **options):
+        started.append(self.args.learning_rate)
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return begin(self, *arguments, **options)
+
+    begin = Trainer.train
+    monkeypatch.setattr(Trainer, "train", count)
+    with pytest.raises(KeyboardInterrupt):
+        main(_arguments(base, files, *FAST, *search))
+    assert main(_arguments(base, files, *FAST, *search, "--resume")) == 0
+    assert started == [1e-6, 1e-6, 5e-3, 5e-3, 5e-3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning-rat = [1e-3]", "unknown key 'learning-rat'"),
+        ("learning-rate = [1e-3, -1.0]", "expected --learning-rate above 0, found -1.0"),
+        ("base = ['other']", "expected options of training in"),
+        ("objective = [['magic']]", "expected --objective to name one of"),
+    ],
+)
+def test_main_refuses_a_search_of_wrong_options_before_it_trains(base, files, text, message, capsys):
+    (files / "search.toml").write_text("[grid]\n" + text, encoding="utf-8")
+    assert main(_arguments(base, files, "--max-tokens", "32", "--search", str(files / "search.toml"))) == 2
+    assert message in capsys.readouterr().err
+    assert not (files / "out").exists()
+
+
+def test_main_trains_a_crf_with_which_annotate_decodes(base, files):
+    assert main(_arguments(base, files, *FAST, "--head", "crf", "--dtype", "float16")) == 0
+    output = files / "out"
+    checkpoint = find_checkpoint(str(output))
+    assert checkpoint.tag_set.transitions is not None
+    assert "conditional random field" in (output / "README.md").read_text(encoding="utf-8")
+    card = CheckpointCard.from_json((output / "card.json").read_text(encoding="utf-8"))
+    assert micro_f1(card.scores[0].after) > 0.9
+    tagger = configure_tagger(
+        checkpoint,
+        backend=BackendConfig(),
+        windows=WindowConfig(),
+        decoding=DecodingConfig(),
+        batch_tokens=512,
+    )
+    found = tagger.build(tagger.load()).tag(["anna went to rome ."])
+    assert [(int(start), int(end)) for start, end in zip(found.start, found.end, strict=True)] == [(0, 4), (13, 17)]

@@ -4,9 +4,13 @@ from transformers import Trainer
 
 from schemas.errors import ConfigError
 from tests.training.recipes import make_encoder, make_labelled_file
+from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
+from training.epochs import TrainingText
 from training.examples import build_bio_tags, cut_windows, read_files
-from training.trainer import Scorer, TrainConfig, predict, prepare_work, train
+from training.objectives.objectives import parse_objectives
+from training.scorer import Scorer, predict
+from training.trainer import prepare_work, train
 
 TAGS = build_bio_tags(["location", "person"])
 CONFIG = TrainConfig(learning_rate=5e-3, epochs=4, batch_size=8, max_tokens=32, patience=4, chain_fraction=0.3)
@@ -31,11 +35,12 @@ def files(tmp_path_factory):
     return read_files([str(path) for path in patterns], flag="--train")
 
 
-def _train(base, files, work, config=CONFIG):
+def _train(base, files, work, config=CONFIG, objectives=()):
     encoder = open_encoder(str(base))
     model = load_model(encoder, TAGS, dropout=config.dropout, seed=config.seed)
     scorer = Scorer(files[1:], TAGS, encoder.tokenizer, max_tokens=config.max_tokens)
-    return model, scorer, train(model, files[0].sentences, scorer, config, work)
+    text = TrainingText(files[0].sentences)
+    return model, scorer, train(model, text, scorer, config, parse_objectives(objectives), work)
 
 
 def test_train_learns(base, files, tmp_path):
@@ -79,6 +84,83 @@ def test_train_resumes_to_the_same_weights(base, files, tmp_path, monkeypatch):
         assert torch.equal(weights, same), name
 
 
+def test_training_that_had_stopped_early_when_it_was_killed_is_not_gone_on_with(base, files, tmp_path, monkeypatch):
+    config = TrainConfig(learning_rate=1e-12, epochs=9, batch_size=8, max_tokens=32, patience=2)
+    whole, _, expected = _train(base, files, tmp_path / "whole", config)
+
+    def die(self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_load_best_model", die)
+        with pytest.raises(Killed):
+            _train(base, files, tmp_path / "killed", config)
+    resumed, _, outcome = _train(base, files, tmp_path / "killed", config)
+    assert outcome == expected
+    for (name, weights), same in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(weights, same), name
+
+
+def test_train_keeps_how_each_epoch_went(base, files, tmp_path):
+    _, _, outcome = _train(base, files, tmp_path)
+    assert [(epoch.epoch, epoch.step) for epoch in outcome.epochs] == [(1, 6), (2, 12), (3, 18), (4, 24)]
+    assert outcome.epochs[-1].loss < outcome.epochs[0].loss
+    assert max(epoch.f1[0] for epoch in outcome.epochs) == outcome.best_score
+    rates = [epoch.learning_rate for epoch in outcome.epochs]
+    assert rates == sorted(rates, reverse=True)
+    assert all(epoch.seconds > 0 for epoch in outcome.epochs)
+
+
+def test_batches_that_are_added_up_train_like_one_large_batch(base, files, tmp_path):
+    options = {"learning_rate": 0.1, "optimizer": "sgd", "epochs": 2, "dropout": 0.0, "max_tokens": 32}
+    large, _, _ = _train(base, files, tmp_path / "large", TrainConfig(batch_size=8, **options))
+    config = TrainConfig(batch_size=2, gradient_accumulation=4, **options)
+    small, _, outcome = _train(base, files, tmp_path / "small", config)
+    assert outcome.steps == 2 * 7
+    for (name, weights), same in zip(large.state_dict().items(), small.state_dict().values(), strict=True):
+        assert weights == pytest.approx(same, abs=1e-4), name
+
+
+def test_gradient_checkpointing_changes_no_weight(base, files, tmp_path):
+    options = {"learning_rate": 5e-3, "epochs": 1, "batch_size": 8, "max_tokens": 32}
+    plain, _, _ = _train(base, files, tmp_path / "plain", TrainConfig(**options))
+    saving, _, _ = _train(base, files, tmp_path / "saving", TrainConfig(gradient_checkpointing=True, **options))
+    for (name, weights), same in zip(plain.state_dict().items(), saving.state_dict().values(), strict=True):
+        assert torch.equal(weights, same), name
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("linear", 0.0), ("cosine", 0.0), ("constant", 5e-3)])
+def test_schedules_end_where_they_should(base, files, tmp_path, schedule, last):
+    config = TrainConfig(learning_rate=5e-3, epochs=2, batch_size=8, max_tokens=32, schedule=schedule)
+    _, _, outcome = _train(base, files, tmp_path, config)
+    # The last step is taken at the rate before it reaches its end.
+    assert outcome.epochs[-1].learning_rate == pytest.approx(last, abs=5e-4)
+
+
+@pytest.mark.parametrize("objectives", [["focal"], ["cross-entropy:weights=balanced", "rdrop", "freelb"]])
+def test_train_learns_with_other_objectives(base, files, tmp_path, objectives):
+    config = TrainConfig(learning_rate=5e-3, epochs=6, batch_size=8, max_tokens=32, patience=6)
+    _, _, outcome = _train(base, files, tmp_path, config, objectives)
+    assert outcome.best_score > 0.9
+
+
+def test_train_learns_with_adafactor_and_layer_decay(base, files, tmp_path):
+    config = TrainConfig(
+        learning_rate=1e-2, epochs=10, batch_size=8, optimizer="adafactor", layer_decay=0.9, max_tokens=32, patience=10
+    )
+    _, _, outcome = _train(base, files, tmp_path, config)
+    assert outcome.best_score > 0.9
+
+
+def test_a_state_that_was_cut_off_is_not_gone_on_from(base, files, tmp_path):
+    _, _, expected = _train(base, files, tmp_path)
+    # What a kill in the middle of writing leaves of a later state.
+    (tmp_path / "checkpoint-999").mkdir()
+    (tmp_path / "checkpoint-999" / "trainer_state.json").write_text('{"epoch": 9.0, "glo', encoding="utf-8")
+    _, _, again = _train(base, files, tmp_path)
+    assert again == expected
+
+
 def test_predict_does_not_depend_on_the_batch(base, files):
     encoder = open_encoder(str(base))
     model = load_model(encoder, TAGS, dropout=0.1, seed=0)
@@ -100,6 +182,13 @@ def test_predict_does_not_depend_on_the_batch(base, files):
         ("seed", -1, "--seed"),
         ("max_tokens", 7, "--max-tokens of at least 8, found 7"),
         ("optimizer", "lion", "--optimizer of .* found 'lion'"),
+        ("schedule", "triangle", "--schedule of .* found 'triangle'"),
+        ("head", "tree", "--head of .* found 'tree'"),
+        ("layer_decay", 0.0, "--layer-decay above 0 and at most 1, found 0.0"),
+        ("layer_decay", 1.5, "--layer-decay above 0 and at most 1, found 1.5"),
+        ("gradient_accumulation", 0, "--gradient-accumulation above 0, found 0"),
+        ("max_grad_norm", -1.0, "--max-grad-norm of at least 0"),
+        ("crf_learning_rate", 0.0, "--crf-learning-rate above 0"),
     ],
 )
 def test_train_config_refuses_values_out_of_range(field, value, message):

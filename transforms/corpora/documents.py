@@ -58,6 +58,8 @@ class CorpusConfig:
         if len(set(self.keep_columns)) != len(self.keep_columns):
             raise ConfigError(f"expected each of --keep-columns once, found {list(self.keep_columns)}")
         taken = {"id", "source", "row", "digest", "entities", "below", "windows", "tokens", "model"}
+        # Where several taggers annotate, each has a column of its own.
+        taken |= {name for name in self.keep_columns if name.startswith(("entities_", "below_"))}
         if clash := sorted(taken & set(self.keep_columns)):
             raise ConfigError(
                 f"expected kept columns with names of their own, found {clash}; the output has them already"

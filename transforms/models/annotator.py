@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.annotations import ENTITY_TYPE, annotation_schema
+from schemas.annotations import ENTITY_TYPE, annotation_schema, entity_column, join_label
 from schemas.calibration import Calibrator, Thresholds
 from schemas.dead_letters import Imprint, count_letters, dead_letter
 from schemas.documents import DOCUMENT_FIELDS
@@ -117,6 +117,11 @@ class Annotator:
         self._model = model
         check_labels(config, tagger.labels)
         self._thresholds = np.array([config.threshold_of(label) for label in tagger.labels], dtype=np.float32)
+        owners = [label.partition("/")[0] if len(tagger.names) > 1 else "" for label in tagger.labels]
+        self._owner = np.array([tagger.names.index(owner) for owner in owners], dtype=np.int64)
+        self._written = tuple(
+            label.removeprefix(join_label(owner, "")) for owner, label in zip(owners, tagger.labels, strict=True)
+        )
 
     def annotate(
         self, documents: pa.Table, *, source: str, failures: Mapping[int, RecordError] | None = None
@@ -192,14 +197,21 @@ class Annotator:
     ) -> pa.Table:
         n_rows = documents.num_rows
         kept = [field for field in documents.schema if field.name not in {f.name for f in DOCUMENT_FIELDS} | {"gold"}]
-        schema = annotation_schema(kept, has_below=self._config.keep_below)
+        schema = annotation_schema(kept, taggers=self._tagger.names, has_below=self._config.keep_below)
+        owner = self._owner[tagging.label]
+        entities = {
+            entity_column(name, is_below=is_below): columns.to_list_array(
+                (columns.is_above != is_below) & (owner == number), self._written
+            )
+            for number, name in enumerate(self._tagger.names)
+            for is_below in (False, True)
+        }
         arrays: dict[str, Any] = {
             "id": documents.column("id"),
             "source": pa.repeat(source, n_rows),
             "row": documents.column("row"),
             "digest": pa.array(digests, pa.string()),
-            "entities": columns.to_list_array(columns.is_above),
-            "below": columns.to_list_array(~columns.is_above),
+            **entities,
             "windows": pa.array(tagging.windows, pa.int32()),
             "tokens": pa.array(tagging.tokens, pa.int32()),
             "model": pa.repeat(self._model, n_rows),
@@ -245,7 +257,11 @@ class Annotator:
         for at, spans in enumerate(documents.column("gold").to_pylist()):
             if spans is None:
                 continue
-            gold = [(span["start"], span["end"], span["label"]) for span in spans]
+            gold = [
+                (span["start"], span["end"], join_label(name, span["label"]))
+                for span in spans
+                for name in self._tagger.names
+            ]
             for label, counts in count_matches(gold, columns.spans_of(at) if good[at] else []).items():
                 total[label] = [a + b for a, b in zip(total.get(label, [0, 0, 0]), counts, strict=True)]
         return total
@@ -274,14 +290,14 @@ class _EntityColumns:
             self._start[first:last] = convert_offsets(texts[at], tagging.start[first:last], unit)
             self._end[first:last] = convert_offsets(texts[at], tagging.end[first:last], unit)
 
-    def to_list_array(self, mask: npt.NDArray[np.bool_]) -> pa.ListArray:
-        """The chosen entities as a list column, one list per text."""
+    def to_list_array(self, mask: npt.NDArray[np.bool_], labels: Sequence[str]) -> pa.ListArray:
+        """The chosen entities as a list column, one list per text, with labels as they are written."""
         chosen = np.flatnonzero(mask)
         counts = np.bincount(self._tagging.document[chosen], minlength=self._n_texts)
         children = [
             pa.array(self._start[chosen], pa.int32()),
             pa.array(self._end[chosen], pa.int32()),
-            pa.array([self._labels[label] for label in self._tagging.label[chosen]], pa.string()),
+            pa.array([labels[label] for label in self._tagging.label[chosen]], pa.string()),
             pa.array(self._tagging.score[chosen], pa.float32()),
             pa.array(self._surfaces[chosen].tolist(), pa.string()),
         ]

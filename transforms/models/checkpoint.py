@@ -2,7 +2,8 @@
 
 A checkpoint is a folder with `config.json`, `tokenizer.json` and weights in safetensors. It is named by a folder, a
 URL that fsspec reads, a name on the Hugging Face hub, or `default`, the model that comes with spanmill. Pickled
-weights and remote code are refused before anything is loaded.
+weights and remote code are refused before anything is loaded. One with a conditional random field has the scores that
+it has learned in `crf.safetensors` beside its weights; other tools read it as a plain token classifier.
 
 An adapter is a small checkpoint: it holds what was trained, and names the base that the rest lies in.
 """
@@ -19,11 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from schemas.checkpoints import CARD_NAME, CheckpointCard
 from schemas.errors import CheckpointError, ConfigError
-from schemas.labels import TagSet
+from schemas.labels import TagSet, Transitions
 from schemas.slices import display_uri
 from transforms.corpora.files import list_files, open_stream
 from transforms.models.adapters import stored
@@ -37,6 +39,7 @@ _VOCABULARIES = ("vocab*", "merges.txt", "*.model")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _UNLIMITED = 1_000_000
 ENGINES_FOLDER = "engines"
+CRF_NAME = "crf.safetensors"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -86,6 +89,7 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
     tag_set = build_tag_set(tags) if scheme == "auto" else TagSet(tags, scheme)
     if tag_set.scheme not in SCHEMES:
         raise ConfigError(f"expected --scheme auto or one of {sorted(SCHEMES)}, found {scheme!r}")
+    tag_set = dataclasses.replace(tag_set, transitions=read_transitions(folder, len(tags)))
     limit = _read_limit(folder, config, taken=adapter.virtual_tokens if adapter else 0)
     return Checkpoint(reference, folder, digest_model(folder, base_folder), tag_set, limit, base_folder, base)
 
@@ -150,6 +154,32 @@ def read_tokenizer(folder: Path) -> str:
         return str(tokenizer.backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise CheckpointError(f"expected tokenizer.json in model {folder.name!r}, found none that loads") from error
+
+
+def read_transitions(folder: Path, n_tags: int) -> Transitions | None:
+    """What the checkpoint in a folder has learned of the order of its tags, or None where it has no such file.
+
+    Raises:
+      CheckpointError: the file holds something else than finite scores of so many tags.
+    """
+    path = folder / CRF_NAME
+    if not path.exists():
+        return None
+    shapes = {"steps": (n_tags, n_tags), "first": (n_tags,), "last": (n_tags,)}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {path.name} of model {folder.name!r}: {error}") from error
+    if {name: scores.shape for name, scores in found.items()} != shapes:
+        raise CheckpointError(
+            f"expected scores of {n_tags} tags in {path.name} of model {folder.name!r}, found "
+            f"{ {name: list(scores.shape) for name, scores in found.items()} }"
+        )
+    if not all(np.isfinite(scores).all() for scores in found.values()):
+        raise CheckpointError(f"expected finite scores in {path.name} of model {folder.name!r}, found others")
+    steps, first, last = (found[name].astype(np.float64).tolist() for name in shapes)
+    return Transitions(tuple(map(tuple, steps)), tuple(first), tuple(last))
 
 
 def _fetch(reference: str) -> Path:
@@ -267,7 +297,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
     if "auto_map" in config:
         raise CheckpointError(f"refused model {folder.name!r}: its config.json asks for remote code (auto_map)")
-    if not any(folder.glob("*.safetensors")):
+    if all(path.name == CRF_NAME for path in folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         remedy = "; convert the weights to safetensors" if pickles else "; check --model"
         raise CheckpointError(

@@ -54,6 +54,10 @@ class Tagger(Protocol):
     def labels(self) -> tuple[str, ...]:
         """The labels it may give."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the taggers that it is made of, each with a column of entities; one alone has the empty name."""
+
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out; a text that fails is in `failures` and costs its neighbours nothing."""
 

@@ -90,6 +90,11 @@ class WindowTagger:
         """The labels it may give."""
         return self._decoder.labels
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """It is one tagger, and needs no name."""
+        return ("",)
+
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out."""
         return self.begin(texts)()

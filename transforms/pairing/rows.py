@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers
 from schemas.errors import ConfigError
 from schemas.slices import Slice
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.formats import read_parts
 from transforms.pairing.joined import GOLD_SCHEMA, PREDICTED_SCHEMA, SCORED_TYPE
 from transforms.scoring.intervals import document_keys
+from transforms.storage.annotations import gather_entities
 from transforms.storage.store import Store
 
 _BATCH_ROWS = 4096
@@ -70,8 +72,8 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
             "digest": rows.column("digest"),
             "unit": pa.repeat(unit, n_rows),
             "text": pa.nulls(n_rows),
-            "entities": _scored(rows.column("entities")),
-            "below": _scored(rows.column("below")) if "below" in rows.column_names else pa.nulls(n_rows),
+            "entities": _scored(_gather(rows, is_below=False)),
+            "below": _scored(_gather(rows, is_below=True)) if _has_below(rows) else pa.nulls(n_rows),
             "groups": _gather_groups(rows, groups),
         }
         yield conform(columns, PREDICTED_SCHEMA)
@@ -140,6 +142,22 @@ def read_batches(store: Store, name: str) -> Iterator[pa.Table]:
     with store.open(name) as raw:
         for batch in pq.ParquetFile(raw).iter_batches(batch_size=_BATCH_ROWS):
             yield pa.Table.from_batches([batch])
+
+
+def _has_below(rows: pa.Table) -> bool:
+    return any(entity_column(tagger, is_below=True) in rows.column_names for tagger in find_taggers(rows.column_names))
+
+
+def _gather(rows: pa.Table, *, is_below: bool) -> pa.ChunkedArray:
+    """The column of entities, or of those under their threshold; where several taggers have one each, all together."""
+    taggers = find_taggers(rows.column_names)
+    names = [entity_column(tagger, is_below=is_below) for tagger in taggers]
+    if len(taggers) == 1:
+        return rows.column(names[0])
+    records = rows.select([entity_column(tagger) for tagger in taggers] + (names if is_below else [])).to_pylist()
+    return pa.chunked_array(
+        [pa.array([gather_entities(record, is_below=is_below) for record in records], pa.list_(ENTITY_TYPE))]
+    )
 
 
 def _scored(column: pa.ChunkedArray) -> pa.Array:

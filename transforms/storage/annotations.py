@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.annotations import ENTITY_TYPE
+from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers, join_label
 from schemas.errors import StorageError
 from schemas.receipts import Receipt
 from transforms.storage.commits import DATA
 from transforms.storage.store import Store
 
 _BATCH_ROWS = 1024
-_COLUMNS = ("id", "source", "row", "digest", "entities", "below", "is_below", *(field.name for field in ENTITY_TYPE))
+_COLUMNS = ("id", "source", "row", "digest", "is_below", "tagger", *(field.name for field in ENTITY_TYPE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +91,25 @@ def read_annotations(store: Store, receipt: Receipt, ids: Collection[str] = ()) 
     if file is None:
         return
     for record in (records := _read_records(store, file, ids)):
-        if "entities" not in record:
+        if not find_taggers(record):
             yield from _group_entities(itertools.chain([record], records))
             return
-        yield _to_document(record, record["entities"], record.get("below", ()))
+        yield _to_document(record, gather_entities(record), gather_entities(record, is_below=True))
+
+
+def gather_entities(record: Mapping[str, Any], *, is_below: bool = False) -> list[Mapping[str, Any]]:
+    """The entities of a row, or those under their threshold, of all taggers, by position.
+
+    >>> entity = {"start": 0, "end": 4, "label": "PER"}
+    >>> gather_entities({"entities_a": [], "entities_b": [entity]})
+    [{'start': 0, 'end': 4, 'label': 'b/PER'}]
+    """
+    taggers = find_taggers(record)
+    found = [(tagger, record.get(entity_column(tagger, is_below=is_below)) or ()) for tagger in taggers]
+    if taggers == ("",):
+        return list(found[0][1])
+    entities = [{**entity, "label": join_label(tagger, entity["label"])} for tagger, own in found for entity in own]
+    return sorted(entities, key=lambda entity: (entity["start"], entity["end"]))
 
 
 def _group_entities(records: Iterable[dict[str, Any]]) -> Iterator[AnnotatedDocument]:
@@ -111,7 +126,8 @@ def _group_entities(records: Iterable[dict[str, Any]]) -> Iterator[AnnotatedDocu
         if is_next:
             yield from _build_documents(pending)
             pending = {}
-        pending.setdefault(record["row"], ([], []))[bool(is_below)].append(record)
+        entity = {**record, "label": join_label(record.get("tagger", ""), record["label"])}
+        pending.setdefault(record["row"], ([], []))[bool(is_below)].append(entity)
         was_below = bool(is_below)
     yield from _build_documents(pending)
 
@@ -142,7 +158,10 @@ def _read_records(store: Store, file: Mapping[str, Any], ids: Collection[str]) -
                     yield record
             return
         parquet = pq.ParquetFile(raw)
-        columns = [name for name in _COLUMNS if name in parquet.schema_arrow.names]
+        names = parquet.schema_arrow.names
+        taggers = find_taggers(names)
+        own = {entity_column(tagger, is_below=is_below) for tagger in taggers for is_below in (False, True)}
+        columns = [name for name in names if name in own or name in _COLUMNS]
         wanted = pa.array(list(ids), pa.string())
         for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
             rows = batch.filter(pc.is_in(batch.column("id"), wanted)) if ids else batch

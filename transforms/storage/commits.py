@@ -15,11 +15,13 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.annotations import annotation_schema, flat_schema
+from schemas.annotations import annotation_schema, entity_column, find_taggers, flat_schema
 from schemas.dead_letters import DEAD_LETTER_SCHEMA
 from schemas.errors import ConfigError, StorageError
 from schemas.manifest import dump_json
@@ -312,18 +314,33 @@ class _HashedFile:
 
 
 def flatten_entities(annotations: pa.Table) -> pa.Table:
-    """A row per document to a row per entity, those below their threshold marked so."""
-    has_below = "below" in annotations.column_names
-    own = annotation_schema(has_below=has_below).names
-    schema = flat_schema([f for f in annotations.schema if f.name not in own], has_below=has_below)
+    """A row per document to a row per entity, those below their threshold marked so and last."""
+    names = annotations.column_names
+    taggers = find_taggers(names)
+    has_below = entity_column(taggers[0], is_below=True) in names
+    own = annotation_schema(taggers=taggers, has_below=has_below).names
+    schema = flat_schema([f for f in annotations.schema if f.name not in own], taggers=taggers, has_below=has_below)
     pieces = []
-    for name in ("entities", "below") if has_below else ("entities",):
-        column = annotations.column(name).combine_chunks()
-        parents = pc.list_parent_indices(column)
-        entities = pc.list_flatten(column)
-        owners = annotations.take(parents)
-        arrays = {field.name: pc.struct_field(entities, field.name) for field in entities.type}
-        arrays["is_below"] = pa.repeat(name == "below", len(entities))
-        columns = [arrays[f.name] if f.name in arrays else owners.column(f.name) for f in schema]
-        pieces.append(pa.table(columns, schema=schema))
+    for is_below in (False, True) if has_below else (False,):
+        tables, parents = zip(
+            *(_flatten(annotations, tagger, schema, is_below=is_below) for tagger in taggers), strict=True
+        )
+        # Entities of a document stay together, whoever found them.
+        order = pa.array(np.argsort(np.concatenate(parents), kind="stable"))
+        pieces.append(pa.concat_tables(tables).take(order) if len(taggers) > 1 else tables[0])
     return pa.concat_tables(pieces)
+
+
+def _flatten(
+    annotations: pa.Table, tagger: str, schema: pa.Schema, *, is_below: bool
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Entities of one column to a row each, and the row of the document that each is of."""
+    column = annotations.column(entity_column(tagger, is_below=is_below)).combine_chunks()
+    parents = pc.list_parent_indices(column)
+    entities = pc.list_flatten(column)
+    owners = annotations.take(parents)
+    arrays = {field.name: pc.struct_field(entities, field.name) for field in entities.type}
+    arrays["is_below"] = pa.repeat(is_below, len(entities))
+    arrays["tagger"] = pa.repeat(tagger, len(entities))
+    columns = [arrays[f.name] if f.name in arrays else owners.column(f.name) for f in schema]
+    return pa.table(columns, schema=schema), np.asarray(parents, dtype=np.int64)

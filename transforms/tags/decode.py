@@ -5,6 +5,10 @@
 Documents are laid end to end in one array; `bounds` says where each begins, so that one pass of array operations
 decodes a whole batch of documents. Spans are found by the rules of conlleval (Tjong Kim Sang and De Meulder, 2003),
 which read every scheme, and which on a legal sequence agree with the scheme's own definition.
+
+A model with a conditional random field (Lafferty et al., 2001) scores steps between tags too, and then the best path is
+searched in full. Its logits are not needed for that: the logarithms of its probabilities differ from them by a number
+per unit, which all paths share. So probabilities that were stitched from windows do as well.
 """
 
 import dataclasses
@@ -22,6 +26,8 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 _FLOOR = 1e-30
+_MOST_STEPS = 1 << 22
+"""Scores of steps held at once in a search over documents."""
 DECODERS = ("viterbi", "argmax")
 REPAIRS = ("conlleval", "discard")
 
@@ -48,8 +54,8 @@ class Decoder:
 
     Args:
       tag_set: the model's tags and scheme.
-      decoder: `viterbi` takes the most probable legal sequence (Viterbi, 1967, over the scheme's transitions);
-        `argmax` takes the most probable tag of each unit.
+      decoder: `viterbi` takes the most probable legal sequence (Viterbi, 1967, over the scheme's transitions and those
+        that the model has learned); `argmax` takes the most probable tag of each unit.
       repair: what to make of an illegal sequence, which only `argmax` can give: `conlleval` lets a stray inside tag
         begin an entity, `discard` drops every entity that an illegal step touches.
     """
@@ -64,6 +70,12 @@ class Decoder:
         self._is_discarding = repair == "discard"
         self._steps, self._first, self._last = allowed_steps(tag_set)
         self._penalty = np.where(self._steps, 0.0, -np.inf)
+        learned = tag_set.transitions
+        self._learned = learned and _Learned(
+            steps=self._penalty + np.array(learned.steps),
+            first=np.where(self._first, learned.first, -np.inf),
+            last=np.where(self._last, learned.last, -np.inf),
+        )
         self._outside = tag_set.tags.index("O") if "O" in tag_set.tags else -1
         parts = [split_tag(tag) for tag in tag_set.tags]
         self._prefix = np.array([prefix for prefix, _ in parts])
@@ -87,6 +99,8 @@ class Decoder:
 
     def choose_tags(self, probabilities: FloatArray, bounds: IntArray) -> IntArray:
         """One tag per unit, (n_units,)."""
+        if self._is_viterbi and self._learned:
+            return _search_documents(probabilities, bounds, self._learned)
         tags: IntArray = probabilities.argmax(axis=1)
         if self._is_viterbi and len(tags):
             # An argmax sequence that is legal is the best legal one: only the other documents need the search.
@@ -167,6 +181,48 @@ class Decoder:
         for unit in range(n_units - 1, 0, -1):
             path[unit - 1] = back[unit, path[unit]]
         return path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Learned:
+    """Learned scores where the scheme allows a step, first or last tag, minus infinity elsewhere."""
+
+    steps: npt.NDArray[np.float64]
+    first: npt.NDArray[np.float64]
+    last: npt.NDArray[np.float64]
+
+
+def _search_documents(probabilities: FloatArray, bounds: IntArray, learned: _Learned) -> IntArray:
+    """Viterbi search for the best path of every document, (n_units,), a unit of many documents at a time."""
+    scores = np.log(np.maximum(probabilities, _FLOOR, dtype=np.float64))
+    tags = np.zeros(len(scores), dtype=np.int64)
+    lengths = np.diff(bounds)
+    # Longest first: those that still go on are always the first.
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    n_together = max(1, _MOST_STEPS // scores.shape[1] ** 2)
+    for start in range(0, len(order), n_together):
+        chosen = order[start : start + n_together]
+        _search_block(scores, bounds[chosen], lengths[chosen], learned, tags)
+    return tags
+
+
+def _search_block(
+    scores: npt.NDArray[np.float64], begin: IntArray, lengths: IntArray, learned: _Learned, tags: IntArray
+) -> None:
+    """Fills in the tags of documents, the longest first."""
+    back = np.zeros((len(begin), int(lengths[0]), scores.shape[1]), dtype=np.int16)
+    best = learned.first + scores[begin]
+    for unit in range(1, int(lengths[0])):
+        n_going = np.count_nonzero(lengths > unit)
+        reach = best[:n_going, :, None] + learned.steps
+        back[:n_going, unit] = reach.argmax(axis=1)
+        best[:n_going] = reach.max(axis=1) + scores[begin[:n_going] + unit]
+    current = (best + learned.last).argmax(axis=1)
+    for unit in range(int(lengths[0]) - 1, -1, -1):
+        n_going = np.count_nonzero(lengths > unit)
+        tags[begin[:n_going] + unit] = current[:n_going]
+        if unit:
+            current[:n_going] = back[np.arange(n_going), unit, current[:n_going]]
 
 
 def _find_runs(prefix: npt.NDArray[np.str_], label: IntArray, bounds: IntArray) -> tuple[IntArray, IntArray]:

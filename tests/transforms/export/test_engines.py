@@ -6,9 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from schemas.engines import EngineCard, Parity
-from schemas.errors import ConfigError, PipelineError
+from schemas.errors import CheckpointError, ConfigError, PipelineError
 from tests.conftest import write_checkpoint
 from transforms.export.engines import (
     Target,
@@ -20,9 +21,10 @@ from transforms.export.engines import (
 )
 from transforms.export.quantization import take_windows
 from transforms.models.backends import BackendConfig
-from transforms.models.catalog import load_classifier, load_engine
-from transforms.models.checkpoint import digest_folder, find_checkpoint
+from transforms.models.catalog import configure_tagger, load_classifier, load_engine
+from transforms.models.checkpoint import CRF_NAME, digest_folder, find_checkpoint
 from transforms.models.engines import find_engines, open_engine
+from transforms.models.window_tagger import DecodingConfig
 from transforms.text.windows import WindowConfig
 
 _RANDOM = np.random.default_rng(1)
@@ -188,3 +190,38 @@ def test_an_engine_in_fp32_with_another_tag_is_refused(engines):
 def test_calibration_without_text_is_refused(checkpoint):
     with pytest.raises(ConfigError, match="expected text in --calibration"):
         take_windows(checkpoint, ["", " "], WindowConfig(max_tokens=64, overlap_tokens=16), source="a.txt", most=2)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_an_engine_decodes_with_the_transitions_of_its_checkpoint(checkpoint, tmp_path, backend):
+    folder = shutil.copytree(checkpoint.folder, tmp_path / "model")
+    draw = np.random.default_rng(0)
+    n_tags = len(checkpoint.tag_set.tags)
+    scores = {"steps": draw.normal(size=(n_tags, n_tags)), "first": draw.normal(size=n_tags), "last": np.zeros(n_tags)}
+    save_file({name: 9 * score for name, score in scores.items()}, folder / CRF_NAME)
+    plain, learned = checkpoint, find_checkpoint(str(folder))
+    with open_workspace(target := Target(backend, "fp32", folder)) as workspace:
+        (workspace / "engine").mkdir()
+        engine = _build(target, learned, workspace / "engine")
+        publish_engine(
+            dataclasses.replace(engine, card=dataclasses.replace(engine.card, parity=PARITY)), target, learned
+        )
+    assert _tag(learned, backend) == _tag(learned, "torch")
+    assert _tag(learned, "torch") != _tag(plain, "torch")
+    (folder / CRF_NAME).unlink()
+    with pytest.raises(CheckpointError, match="export it anew"):
+        _tag(find_checkpoint(str(folder)), backend)
+
+
+def _tag(checkpoint, backend):
+    tagger = configure_tagger(
+        checkpoint,
+        backend=BackendConfig(backend=backend),
+        windows=WindowConfig(),
+        decoding=DecodingConfig(),
+        batch_tokens=512,
+    )
+    found = tagger.build(tagger.load()).tag(TEXTS)
+    return list(
+        zip(found.document.tolist(), found.start.tolist(), found.end.tolist(), found.label.tolist(), strict=True)
+    )

@@ -1,10 +1,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from schemas.errors import CheckpointError
-from transforms.models.checkpoint import digest_folder, find_checkpoint, read_tokenizer
+from transforms.models.checkpoint import CRF_NAME, digest_folder, find_checkpoint, read_tokenizer
 
 
 @pytest.fixture
@@ -97,3 +99,37 @@ def test_read_tokenizer_refuses_a_folder_without_one(folder):
         (folder / name).unlink()
     with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
         read_tokenizer(folder)
+
+
+def _scores(n_tags=7, fill=0.5):
+    shapes = {"steps": (n_tags, n_tags), "first": (n_tags,), "last": (n_tags,)}
+    return {name: np.full(shape, fill, dtype=np.float32) for name, shape in shapes.items()}
+
+
+def test_find_checkpoint_reads_learned_transitions(folder):
+    assert find_checkpoint(str(folder)).tag_set.transitions is None
+    save_file(_scores() | {"first": np.arange(7, dtype=np.float32)}, folder / CRF_NAME)
+    transitions = find_checkpoint(str(folder), scheme="BIO").tag_set.transitions
+    assert transitions.first == (0, 1, 2, 3, 4, 5, 6)
+    assert transitions.steps == ((0.5,) * 7,) * 7
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (_scores(n_tags=5), r"expected scores of 7 tags in crf\.safetensors .* found \{'first': \[5\]"),
+        ({"steps": _scores()["steps"]}, "expected scores of 7 tags"),
+        (_scores(fill=np.nan), "expected finite scores"),
+    ],
+)
+def test_find_checkpoint_refuses_transitions_of_other_tags(folder, scores, message):
+    save_file(scores, folder / CRF_NAME)
+    with pytest.raises(CheckpointError, match=message):
+        find_checkpoint(str(folder))
+
+
+def test_learned_transitions_are_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+    save_file(_scores(), folder / CRF_NAME)
+    with pytest.raises(CheckpointError, match="found no weights"):
+        find_checkpoint(str(folder))

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from schemas.errors import ConfigError
-from schemas.labels import TagSet
+from schemas.labels import TagSet, Transitions
 from transforms.tags.decode import Decoder, decode_tags
 from transforms.tags.encode import encode_tags
 from transforms.tags.schemes import allowed_steps, build_tag_set
@@ -186,3 +187,73 @@ def test_encode_tags_refuses_spans_that_overlap():
 def test_decode_tags_takes_as_many_tags_as_there_are_units():
     tags = [f"I-{number}" for number in range(50_000)]
     assert decode_tags(tags) == [(number, number + 1, str(number)) for number in range(50_000)]
+
+
+LEARNED = ["BIO", "BIOES", "IOB1"]
+
+
+def _learned_tag_set(scheme, seed):
+    draw = np.random.default_rng(seed)
+    tag_set = build_tag_set(TAG_LISTS[scheme])
+    n_tags = len(tag_set.tags)
+    steps, first, last = (2 * draw.normal(size=shape) for shape in ((n_tags, n_tags), n_tags, n_tags))
+    transitions = Transitions(tuple(map(tuple, steps.tolist())), tuple(first.tolist()), tuple(last.tolist()))
+    return dataclasses.replace(tag_set, transitions=transitions)
+
+
+def _score_path(tag_set, scores, path):
+    learned = tag_set.transitions
+    inner = sum(learned.steps[a][b] for a, b in itertools.pairwise(path))
+    return scores[np.arange(len(path)), path].sum() + inner + learned.first[path[0]] + learned.last[path[-1]]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(LEARNED), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_learned_transitions_give_the_best_of_all_legal_paths(scheme, n_units, seed):
+    tag_set = _learned_tag_set(scheme, seed)
+    n_tags = len(tag_set.tags)
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(n_tags), n_units).astype(np.float32)
+    scores = np.log(probabilities.astype(np.float64))
+    steps, first, last = allowed_steps(tag_set)
+    legal = [
+        path
+        for path in itertools.product(range(n_tags), repeat=n_units)
+        if first[path[0]] and last[path[-1]] and all(steps[a, b] for a, b in itertools.pairwise(path))
+    ]
+    best = max(_score_path(tag_set, scores, list(path)) for path in legal)
+    chosen = Decoder(tag_set).choose_tags(probabilities, np.array([0, n_units])).tolist()
+    assert tuple(chosen) in legal
+    assert _score_path(tag_set, scores, chosen) == pytest.approx(best, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=8), st.integers(0, 2**32 - 1), st.booleans())
+def test_learned_transitions_take_documents_together_as_they_take_them_alone(lengths, seed, is_cut):
+    tag_set = _learned_tag_set("BIO", seed)
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(5), sum(lengths)).astype(np.float32)
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    decoder = Decoder(tag_set)
+    alone = [decoder.choose_tags(probabilities[a:b], np.array([0, b - a])) for a, b in itertools.pairwise(bounds)]
+    with pytest.MonkeyPatch.context() as patch:
+        if is_cut:
+            patch.setattr("transforms.tags.decode._MOST_STEPS", 60)
+        assert decoder.choose_tags(probabilities, bounds).tolist() == np.concatenate(alone).tolist()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_number_per_unit_changes_no_path(seed):
+    draw = np.random.default_rng(seed)
+    tag_set = _learned_tag_set("BIO", seed)
+    probabilities = draw.dirichlet(np.ones(5), 6)
+    bounds = np.array([0, 6])
+    scaled = probabilities * np.exp(draw.normal(size=(6, 1)))
+    assert Decoder(tag_set).choose_tags(probabilities, bounds).tolist() == (
+        Decoder(tag_set).choose_tags(scaled, bounds).tolist()
+    )
+
+
+def test_argmax_does_without_learned_transitions():
+    tag_set = _learned_tag_set("BIO", 0)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(5), 6).astype(np.float32)
+    chosen = Decoder(tag_set, decoder="argmax").choose_tags(probabilities, np.array([0, 6]))
+    assert chosen.tolist() == probabilities.argmax(axis=1).tolist()

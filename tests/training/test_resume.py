@@ -1,0 +1,47 @@
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.recipes import make_encoder, make_labelled_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def _train(folder, work, specs, *, kill_at=0):
+    paths = [folder / "tiny", folder, folder / work, folder / f"{work}.pt"]
+    command = [sys.executable, "-m", "tests.training.killed", *map(str, paths), str(kill_at), *specs]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def _check_kills(folder, specs, kills):
+    """Trains in one go, and again with a kill after each of these numbers of runs, and compares the weights."""
+    make_encoder(folder / "tiny")
+    make_labelled_file(folder / "train.conll", n_sentences=63)
+    make_labelled_file(folder / "dev.conll", n_sentences=9, shift=1)
+    assert _train(folder, "whole", specs) == 0
+    codes = [_train(folder, "killed", specs, kill_at=kill_at) for kill_at in kills]
+    assert codes.count(-signal.SIGKILL) > 0
+    if codes[-1]:
+        assert _train(folder, "killed", specs) == 0
+    whole, resumed = (torch.load(folder / f"{work}.pt") for work in ("whole", "killed"))
+    assert whole.keys() == resumed.keys()
+    for name, weights in whole.items():
+        assert torch.equal(weights, resumed[name]), name
+
+
+def test_training_that_is_killed_ends_with_the_same_weights(tmp_path):
+    _check_kills(tmp_path, ["rdrop", "freelb:steps=2"], [random.Random(0).randrange(40, 80)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("specs", [[], ["focal:weights=balanced", "rdrop"], ["pgd:steps=2"], ["fgm"], ["crf", "rdrop"]])
+def test_training_that_is_killed_again_and_again_ends_with_the_same_weights(tmp_path, specs):
+    draw = random.Random(repr(specs))
+    _check_kills(tmp_path, specs, [draw.randrange(1, 60) for _ in range(8)])

@@ -1,0 +1,134 @@
+"""What a model makes of labelled files, and how well."""
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.labels import TagSet
+from schemas.scores import LabelScore
+from training.crf import find_crf, read_crf
+from training.examples import IGNORED, LabelledFile, Window, cut_windows, join_windows
+from training.scores import micro_f1, score_tags
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_LOG = logging.getLogger(__name__)
+
+
+class Scorer:
+    """Scores a model on labelled files.
+
+    Args:
+      files: what to score on.
+      tag_set: the model's tags.
+      tokenizer: the model's tokenizer.
+      max_tokens: most pieces in a window.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[LabelledFile],
+        tag_set: TagSet,
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        max_tokens: int,
+    ) -> None:
+        self._files = files
+        self.tag_set = tag_set
+        self.tokenizer = tokenizer
+        self._sentences = [sentence for file in files for sentence in file.sentences]
+        windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
+        self._windows = sorted(windows, key=lambda window: -len(window.input_ids))
+
+    def tag_files(self, model: "PreTrainedModel", *, batch_size: int) -> list[list[list[str]]]:
+        """Tags that a model gives the sentences of each file."""
+        probabilities = predict(model, self._windows, self.tokenizer, batch_size=batch_size)
+        crf = find_crf(model)
+        tag_set = dataclasses.replace(self.tag_set, transitions=read_crf(crf)) if crf else self.tag_set
+        tags = iter(join_windows(probabilities, self._windows, self._sentences, tag_set))
+        return [list(itertools.islice(tags, len(file.sentences))) for file in self._files]
+
+    def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
+        """Scores of a model by file."""
+        tagged = self.tag_files(model, batch_size=batch_size)
+        return [
+            score_tags([sentence.tags for sentence in file.sentences], tags)
+            for file, tags in zip(self._files, tagged, strict=True)
+        ]
+
+    def measure_f1(self, model: "PreTrainedModel", *, batch_size: int) -> list[float]:
+        """A model's entity F1 by file."""
+        found = [micro_f1(score) for score in self.score_model(model, batch_size=batch_size)]
+        parts = (f"{file.name} {100 * score:.2f}" for file, score in zip(self._files, found, strict=True))
+        _LOG.info("entity F1: %s", ", ".join(parts))
+        return found
+
+    def mean_f1(self, model: "PreTrainedModel", *, batch_size: int) -> float:
+        """Mean over the files of a model's entity F1."""
+        return float(np.mean(self.measure_f1(model, batch_size=batch_size)))
+
+
+def predict(
+    model: "PreTrainedModel",
+    windows: Sequence[Window],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    batch_size: int,
+) -> npt.NDArray[np.float32]:
+    """Tag probabilities of the windows' words laid end to end, (n_words, n_tags)."""
+    return _softmax(predict_logits(model, windows, tokenizer, batch_size=batch_size))
+
+
+def predict_logits(
+    model: "PreTrainedModel",
+    windows: Sequence[Window],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    batch_size: int,
+) -> npt.NDArray[np.float32]:
+    """Logits of the windows' words laid end to end, (n_words, n_tags)."""
+    import torch
+
+    collate = build_collator(tokenizer)
+    features = build_features(windows)
+    found = [np.empty((0, len(model.config.id2label or {})), dtype=np.float32)]
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(features), batch_size):
+            batch = collate(features[start : start + batch_size])
+            targets = batch.pop("labels").numpy()
+            inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            logits = model(**inputs).logits.float().cpu().numpy()
+            found.append(logits[targets != IGNORED])
+    return np.concatenate(found)
+
+
+def build_features(windows: Sequence[Window]) -> list[dict[str, list[int]]]:
+    """Windows to what a model reads."""
+    return [
+        {
+            "input_ids": list(window.input_ids),
+            "attention_mask": [1] * len(window.input_ids),
+            "labels": list(window.targets),
+        }
+        for window in windows
+    ]
+
+
+def build_collator(tokenizer: "PreTrainedTokenizerBase") -> Any:
+    """What pads features to a batch of tensors."""
+    from transformers import DataCollatorForTokenClassification
+
+    return DataCollatorForTokenClassification(tokenizer, label_pad_token_id=IGNORED)
+
+
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: npt.NDArray[np.float32] = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return shares
