@@ -36,6 +36,8 @@ def _check_kills(folder, specs, kills):
         assert torch.equal(weights, resumed[name]), name
 
 
+# Three processes, each of which imports torch and transformers.
+@pytest.mark.timeout(300)
 def test_training_that_is_killed_ends_with_the_same_weights(tmp_path):
     _check_kills(tmp_path, ["rdrop", "freelb:steps=2"], [random.Random(0).randrange(40, 80)])
 
