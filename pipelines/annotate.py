@@ -90,7 +90,11 @@ class AnnotateOptions:
     timeout_per_document: float = option(
         "seconds after which a document that hangs is given up", 600.0, metavar="SECONDS"
     )
-    slice_size: int = option("bytes of text per slice, 0 to go by the size of the corpus", 0, metavar="BYTES")
+    slice_size: int = option(
+        "bytes of text per slice, of Parquet a row group at least; 0 to go by the size of the corpus",
+        0,
+        metavar="BYTES",
+    )
     bad_files: str = option("what to do about a file that cannot be read", "fail", choices=("fail", "dead-letter"))
     max_failed_fraction: float = option("more failed documents than this end with exit status 3", 0.01)
     allow_removed_inputs: bool = option("keep annotations of input files that are gone", default=False)
@@ -157,7 +161,7 @@ def run(
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
     from pipelines.supervision import Supervision
     from pipelines.workers import choose_supervision, is_local, share_threads
-    from schemas.annotations import SCHEMA_VERSION
+    from schemas.annotations import SCHEMA_VERSION, check_kept
     from schemas.manifest import fingerprint
     from schemas.slices import display_text
     from transforms.corpora.documents import CorpusConfig
@@ -183,6 +187,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         conll_columns=options.conll_columns,
         max_document_bytes=options.max_document_bytes,
     )
+    check_kept(options.keep_columns, layout=options.layout)
     entities = _configure_entities(options)
     files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
     tagger = configure(

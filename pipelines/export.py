@@ -106,7 +106,7 @@ class _Corpus:
         """The documents, in order.
 
         Raises:
-          ConfigError: a file cannot be read.
+          ConfigError: a file cannot be read, or not every document of gold.
         """
         from transforms.corpora.formats import cut_files, read_parts
         from transforms.export.parity import Labelled
@@ -114,12 +114,17 @@ class _Corpus:
         try:
             for slice_ in cut_files(self.files, self.config, _SLICE_BYTES):
                 for part in read_parts(slice_, self.config):
+                    for reject in part.rejects if self.has_gold else ():
+                        raise ConfigError(
+                            f"cannot read gold document in {slice_.file.source!r} row {reject['row']}: "
+                            f"{reject['message']}; mend or remove it"
+                        )
                     table = part.documents
                     gold = table.column("gold").to_pylist() if self.has_gold and "gold" in table.column_names else []
                     for text, spans in itertools.zip_longest(table.column("text").to_pylist(), gold):
                         yield Labelled(text or "", None if spans is None else tuple(map(_to_span, spans)))
         except FileError as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(f"{error}; mend the file, or check --format and --conll-columns") from error
 
 
 def run(options: ExportOptions, target: "Target") -> int:
@@ -143,6 +148,8 @@ def run(options: ExportOptions, target: "Target") -> int:
     check_target(target, checkpoint)
     calibration_texts = _open_corpus(options, "calibration") if options.calibration else None
     texts = _choose_texts(options, checkpoint, calibration_texts)
+    if options.gold:
+        _check_gold(options, texts, checkpoint.tag_set.labels)
     steps = _Steps(is_shown=options.progress)
     with open_workspace(target) as workspace:
         steps.tell("reading")
@@ -233,6 +240,27 @@ def _choose_texts(options: ExportOptions, checkpoint: "Checkpoint", calibration:
         others = {label: OUTSIDE for label, name in found.items() if name not in _SAMPLE_LABELS}
         return dataclasses.replace(_open_sample(has_gold=True), names=names | others)
     return dataclasses.replace(calibration or _open_sample(has_gold=False), names=names)
+
+
+def _check_gold(options: ExportOptions, texts: _Corpus, labels: Sequence[str]) -> None:
+    """Reads gold once, as far as model and engine will be compared on it, so that nothing is exported in vain.
+
+    Raises:
+      ConfigError: a document cannot be read, or none has an entity with a label of the model.
+    """
+    documents = itertools.islice(texts.read(), options.parity_documents or None)
+    found = {label for document in documents for _, _, label in document.gold or ()}
+    named, known = ({texts.names.get(label, label) for label in some} - {OUTSIDE} for some in (found, labels))
+    if not named:
+        raise ConfigError(
+            f"expected gold spans in --gold {texts.source}, found none; check --gold-column, --tokens-column, "
+            "--conll-columns and --ignore-labels"
+        )
+    if not named & known:
+        raise ConfigError(
+            f"expected --gold with labels of the model, {sorted(known)}, found {sorted(named)[:9]}; "
+            "set --map, such as corporation=ORG, or --gold-column or --conll-columns"
+        )
 
 
 def _open_sample(*, has_gold: bool) -> _Corpus:

@@ -10,7 +10,7 @@ from pipelines.options import option, parse_options
 from pipelines.progress import watch_clock
 from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
-from schemas.errors import FileError, StorageError
+from schemas.errors import ConfigError, FileError, StorageError
 
 if TYPE_CHECKING:
     from schemas.receipts import Receipt
@@ -52,6 +52,8 @@ class _Outcome:
       damaged: slices with findings.
       findings: all that is not as it was committed.
       skipped: input files that could not be compared, and why.
+      strangers: files among the output that the run did not write, which are findings too.
+      is_unfinished: whether every slice is committed and `_SUCCESS` is not there.
       is_manifest_damaged: whether the manifest is not that of what was committed.
     """
 
@@ -62,26 +64,34 @@ class _Outcome:
     damaged: list["Slice"] = dataclasses.field(default_factory=list)
     findings: list["Finding"] = dataclasses.field(default_factory=list)
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    strangers: list[str] = dataclasses.field(default_factory=list)
+    is_unfinished: bool = False
     is_manifest_damaged: bool = False
 
     @property
     def is_repairable(self) -> bool:
         """Whether annotating mends something."""
-        return bool(self.damaged or self.pending or self.is_manifest_damaged)
+        return bool(self.damaged or self.pending or self.is_unfinished or self.is_manifest_damaged)
 
 
 def run(options: VerifyOptions) -> int:
     """Verifies a run, and repairs it where that is asked for; returns the exit status, 1 for one that stays damaged.
 
     Raises:
-      ConfigError: there is no run, or its command is not known and is needed.
+      ConfigError: there is no run; or it cannot be repaired, as its command is not known or foreign files lie in it.
     """
     opened = open_run(options.run, flag="RUN")
     outcome = _verify(opened, options)
     _tell(outcome)
     if not (options.repair and outcome.is_repairable):
         return 1 if outcome.findings or outcome.pending else 0
-    print(f"doing {len(outcome.damaged) + len(outcome.pending):,} slices again", file=sys.stderr)
+    if outcome.strangers:
+        raise ConfigError(
+            f"expected only files that the run wrote, found {outcome.strangers[:3]}; nothing was repaired: move them "
+            "away, then repair"
+        )
+    n_slices = len(outcome.damaged) + len(outcome.pending)
+    print(f"doing {n_slices:,} slices again" if n_slices else "finishing the run", file=sys.stderr)
     redo(opened, outcome.damaged)
     outcome = _verify(opened, options)
     _tell(outcome)
@@ -89,7 +99,13 @@ def run(options: VerifyOptions) -> int:
 
 
 def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
-    from transforms.storage.verification import check_files, check_manifest, find_receipt, find_strangers
+    from transforms.storage.verification import (
+        check_files,
+        check_finished,
+        check_manifest,
+        find_receipt,
+        find_strangers,
+    )
 
     outcome = _Outcome()
     receipts = []
@@ -113,9 +129,14 @@ def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
         if not outcome.damaged and (findings := check_manifest(opened.store, receipts)):
             outcome.is_manifest_damaged = True
             outcome.findings += findings
+        if not (outcome.damaged or outcome.pending) and (findings := check_finished(opened.store)):
+            outcome.is_unfinished = True
+            outcome.findings += findings
         known = {slice_.name for slice_ in (*outcome.damaged, *outcome.pending)}
         strangers = find_strangers(opened.store, receipts)
-        outcome.findings += [each for each in strangers if each.name.split("/")[1].partition(".")[0] not in known]
+        strangers = [each for each in strangers if each.name.split("/")[1].partition(".")[0] not in known]
+        outcome.strangers = [each.name for each in strangers]
+        outcome.findings += strangers
     return outcome
 
 
@@ -171,7 +192,9 @@ def _tell(outcome: _Outcome) -> None:
             f"incomplete: {len(outcome.pending):,} slices are not committed; --repair does them, or annotate",
             file=sys.stderr,
         )
-    if outcome.findings:
+    if outcome.is_unfinished:
+        print(f"unfinished: {outcome.slices:,} slices are committed; --repair finishes the run, or annotate")
+    elif outcome.findings:
         print(f"damaged: {len(outcome.damaged):,} of {outcome.slices:,} slices")
     else:
         print(f"verified: {outcome.slices:,} slices, {outcome.documents:,} documents")

@@ -4,9 +4,11 @@ One tagger writes its entities into `entities`. Several have names and a column 
 read together, a label stands behind its tagger's name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pyarrow as pa
+
+from schemas.errors import ConfigError
 
 SCHEMA_VERSION = 1
 
@@ -19,6 +21,8 @@ ENTITY_TYPE = pa.struct(
         pa.field("text", pa.string(), nullable=False),
     ]
 )
+
+_FLAT_NAMES = {*(field.name for field in ENTITY_TYPE), "tagger", "is_below"}
 
 _PROVENANCE = [
     pa.field("id", pa.string()),
@@ -58,6 +62,19 @@ def find_taggers(columns: Iterable[str]) -> tuple[str, ...]:
         return ("",)
     start = entity_column("_").removesuffix("_")
     return tuple(column.removeprefix(start) for column in columns if column.startswith(start))
+
+
+def check_kept(names: Collection[str], *, layout: str) -> None:
+    """Refuses to keep columns of the input whose names a run reads back as its own.
+
+    Raises:
+      ConfigError: naming them.
+    """
+    if clash := sorted(_FLAT_NAMES & set(names)) if layout == "flat" else []:
+        raise ConfigError(
+            f"expected kept columns with names of their own, found {clash}; the flat layout has them already, of the "
+            "entity: leave them out of --keep-columns, or set --layout document"
+        )
 
 
 def annotation_schema(

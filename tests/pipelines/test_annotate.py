@@ -114,6 +114,18 @@ def test_annotate_copies_columns_and_ids_of_a_table(annotate, tmp_path):
     assert [(row["id"], row["year"], row["uid"]) for row in rows] == [("x", 1999, "x"), ("y", 2001, "y")]
 
 
+@pytest.mark.parametrize("name", ["in.parquet", "in.jsonl"])
+def test_annotate_keeps_the_text_and_gold_beside_the_entities(annotate, tmp_path, name):
+    rows = [{"text": "Anna lives in Berlin", "gold": "x", "tags": "y"}, {"text": None, "gold": None, "tags": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert annotate("--keep-columns", "text", "gold", "tags", source=tmp_path / name) == 0
+    written = read_rows(tmp_path / "out")
+    assert [{key: row[key] for key in rows[0]} for row in written] == rows
+    assert all(row["text"][e["start"] : e["end"]] == e["text"] for row in written for e in row["entities"])
+    assert read_report(tmp_path / "out")["scores"] is None
+
+
 def test_annotate_scores_against_gold(annotate, tmp_path):
     (tmp_path / "gold.conll").write_text("Anna B-PER\nslept O\n\nBerlin B-LOC\n")
     assert annotate(source=tmp_path / "gold.conll") == 0
@@ -246,6 +258,12 @@ def test_annotate_refuses_success_beside_a_foreign_file(annotate, corpus, tmp_pa
         (["--input", "{tmp}/a.txt", "--direct_num_workers", "many"], "many"),
         (["--input", "{tmp}/a.txt", "--threads", "99999"], "--threads"),
         (["--input", "{tmp}/in.parquet", "--keep-columns", "text", "text"], "once"),
+        (["--input", "{tmp}/in.parquet", "--keep-columns", "id", "model"], "['id', 'model']"),
+        (["--input", "{tmp}/in.parquet", "--keep-columns", "text", "--layout", "flat"], "['text']; the flat layout"),
+        (
+            ["--input", "{tmp}/in.parquet", "--keep-columns", "tagger", "--layout", "flat"],
+            "['tagger']; the flat",
+        ),
         (["--input", "{tmp}/a.txt", "--model", "{tmp}/cut"], "cannot read model.safetensors"),
         (["--input", "{tmp}/a.txt", "--model", "{tmp}/untokenized"], "tokenizer"),
         ([], "--input"),

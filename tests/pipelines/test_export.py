@@ -129,6 +129,26 @@ def test_calibration_files_without_text_are_refused(tiny_checkpoint, tmp_path, c
     assert [path.name for path in tmp_path.iterdir()] == ["blank.txt"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words", "message"),
+    [
+        ("a.conll", "Anna B-PER\nslept\n", [], "expected 2 columns in"),
+        ("a.conll", "Anna O\n", [], "expected gold spans in --gold a.conll, found none; check --gold-column"),
+        ("a.conll", "Anna B-GENE\n", [], "['LOC', 'ORG', 'PER'], found ['GENE']; set --map"),
+        ("a.conll", "Anna B-PER\n", ["--ignore-labels", "PER"], "expected gold spans in --gold a.conll, found none"),
+        ("a.jsonl", '{"text": "Anna", "gold": [[0, 9, "PER"]]}\n', [], "row 0: expected gold annotations at 'gold'"),
+        ("a.jsonl", '{"text": "Anna", "g": []}\n', [], "expected keys ['gold'] in the first line of"),
+    ],
+)
+def test_gold_is_read_before_any_model_is_loaded(tiny_checkpoint, tmp_path, capsys, name, content, words, message):
+    (tmp_path / name).write_text(content)
+    words = ["--backend", "onnx", "--gold", tmp_path / name, *words]
+    assert _export("--model", tiny_checkpoint, "--output", tmp_path / "out", *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1, "no step was begun"
+
+
 def test_a_model_without_tokenizer_and_a_folder_of_another_model_are_refused(tiny_checkpoint, tmp_path, capsys):
     bare = shutil.copytree(tiny_checkpoint, tmp_path / "bare")
     (bare / "tokenizer.json").unlink()

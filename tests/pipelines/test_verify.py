@@ -146,6 +146,48 @@ def test_verify_names_a_file_that_the_run_did_not_write(finished, verify, capsys
     assert (finished / "data" / "mine.parquet").exists()
 
 
+def test_verify_repairs_nothing_while_a_file_lies_there_that_the_run_did_not_write(finished, verify, capsys):
+    (finished / "data" / "mine.parquet").write_bytes(b"")
+    _damage(next(finished.glob("data/part*")))
+    before = snapshot(finished)
+    assert verify("--repair") == 2
+    assert "found ['data/mine.parquet']; nothing was repaired: move them away" in capsys.readouterr().err
+    assert snapshot(finished) == before
+
+
+@pytest.mark.parametrize("manifest", ["as it was", "not JSON", None], ids=["", "garbage", "gone"])
+def test_verify_says_that_a_run_was_not_finished_and_finishes_it(finished, verify, manifest, capsys):
+    expected = json.loads((finished / "_MANIFEST.json").read_text())["files"]
+    (finished / "_SUCCESS").unlink()
+    if manifest != "as it was":
+        (finished / "_MANIFEST.json").write_text(manifest) if manifest else (finished / "_MANIFEST.json").unlink()
+    data = snapshot(finished / "data")
+    capsys.readouterr()
+    assert verify() == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "_SUCCESS: every slice is committed, but the run was not finished: expected _SUCCESS, found none"
+    assert last.startswith("unfinished: ")
+    assert verify("--repair") == 0
+    told = capsys.readouterr()
+    assert told.err.splitlines()[0] == "finishing the run"
+    assert "verified: " in told.out
+    assert (finished / "_SUCCESS").exists()
+    assert json.loads((finished / "_MANIFEST.json").read_text())["files"] == expected
+    assert snapshot(finished / "data") == data
+
+
+def test_verify_says_of_a_run_that_goes_on_only_how_much_is_missing(finished, verify, capsys):
+    (finished / "_SUCCESS").unlink()
+    record = sorted(finished.glob("_commits/*"))[0]
+    record.unlink()
+    next(finished.glob(f"data/*{record.name}*")).unlink()
+    capsys.readouterr()
+    assert verify() == 1
+    told = capsys.readouterr()
+    assert "incomplete: 1 slices are not committed" in told.err
+    assert "_SUCCESS" not in told.out
+
+
 def test_verify_says_how_much_of_a_run_is_missing(finished, verify, capsys):
     record = sorted(finished.glob("_commits/*"))[0]
     record.unlink()

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.dead_letters import Imprint, dead_letter
-from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE, TAGS_TYPE
+from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE, TAGS_TYPE, kept_column
 from schemas.errors import ConfigError, ParseError
 from schemas.slices import Slice
 from transforms.corpora.gold import Gold
@@ -137,7 +137,7 @@ def build_part(
         fields.append(pa.field("tags", TAGS_TYPE))
     for position, field in enumerate(kept_fields):
         columns.append(pa.array([row.kept[position] for row in good], field.type))
-        fields.append(field)
+        fields.append(field.with_name(kept_column(field.name)))
     return Part(pa.table(columns, schema=pa.schema(fields)), tuple(rejects))
 
 

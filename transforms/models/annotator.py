@@ -15,7 +15,7 @@ import pyarrow as pa
 from schemas.annotations import ENTITY_TYPE, annotation_schema, entity_column, join_label
 from schemas.calibration import Calibrator, Thresholds
 from schemas.dead_letters import Imprint, count_letters, dead_letter
-from schemas.documents import DOCUMENT_FIELDS
+from schemas.documents import find_kept, kept_column
 from schemas.errors import ConfigError, RecordError
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
 from transforms.models.tagger import Tagger, Tagging
@@ -196,7 +196,7 @@ class Annotator:
         self, documents: pa.Table, source: str, columns: "_EntityColumns", tagging: Tagging, digests: list[str]
     ) -> pa.Table:
         n_rows = documents.num_rows
-        kept = [field for field in documents.schema if field.name not in {f.name for f in DOCUMENT_FIELDS} | {"gold"}]
+        kept = find_kept(documents.schema)
         schema = annotation_schema(kept, taggers=self._tagger.names, has_below=self._config.keep_below)
         owner = self._owner[tagging.label]
         entities = {
@@ -215,9 +215,9 @@ class Annotator:
             "windows": pa.array(tagging.windows, pa.int32()),
             "tokens": pa.array(tagging.tokens, pa.int32()),
             "model": pa.repeat(self._model, n_rows),
+            **{field.name: documents.column(kept_column(field.name)) for field in kept},
         }
-        columns_in_order = [arrays[f.name] if f.name in arrays else documents.column(f.name) for f in schema]
-        return pa.table(columns_in_order, schema=schema)
+        return pa.table([arrays[field.name] for field in schema], schema=schema)
 
     def _count(
         self,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers
+from schemas.documents import kept_column
 from schemas.errors import ConfigError
 from schemas.slices import Slice
 from transforms.corpora.documents import CorpusConfig
@@ -49,7 +50,7 @@ def read_gold_rows(slice_: Slice, corpus: CorpusConfig, groups: Sequence[str]) -
             "text": documents.column("text").fill_null(""),
             "gold": documents.column("gold") if "gold" in documents.column_names else pa.nulls(n_rows),
             "tags": documents.column("tags"),
-            "groups": _gather_groups(documents, groups),
+            "groups": _gather_groups(documents, list(map(kept_column, groups))),
         }
         yield conform(columns, GOLD_SCHEMA)
 
@@ -172,8 +173,8 @@ def _scored(column: pa.ChunkedArray) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()), values)
 
 
-def _gather_groups(table: pa.Table, groups: Sequence[str]) -> pa.Array:
-    columns = [table.column(name).to_pylist() for name in groups]
+def _gather_groups(table: pa.Table, names: Sequence[str]) -> pa.Array:
+    columns = [table.column(name).to_pylist() for name in names]
     rows: list[list[Any]] = [
         ["–" if value is None else str(value) for value in row] for row in zip(*columns, strict=True)
     ]

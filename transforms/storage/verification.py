@@ -84,6 +84,13 @@ def check_manifest(store: Store, receipts: Sequence[Receipt]) -> list[Finding]:
     return []
 
 
+def check_finished(store: Store) -> list[Finding]:
+    """That a run whose slices are all committed was not finished, where it was not."""
+    if store.size(SUCCESS) is not None:
+        return []
+    return [Finding(SUCCESS, "every slice is committed, but the run was not finished: expected _SUCCESS, found none")]
+
+
 def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str) -> Iterator[str]:
     size = store.size(name)
     if size is None:

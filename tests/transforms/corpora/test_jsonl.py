@@ -183,7 +183,7 @@ def test_read_parts_keeps_strings_as_they_are_and_others_as_json(read_lines):
         r'{"text": "x", "k": "\ud800"}',
         keep_columns=("k",),
     )
-    assert [row["k"] for row in documents] == ["de", '{"a": [1, null, "\\u00e9"]}', "1.5", None, None, "\\ud800"]
+    assert [row["kept:k"] for row in documents] == ["de", '{"a": [1, null, "\\u00e9"]}', "1.5", None, None, "\\ud800"]
 
 
 def test_read_parts_reads_a_compressed_file_the_same(make_file, read_corpus):

@@ -140,7 +140,7 @@ def test_annotate_makes_a_dead_letter_of_a_document_over_the_size_limit(annotate
 
 
 def test_annotate_copies_kept_columns(annotate):
-    part = annotate(["Anna", "Poison", "Berlin"], poison="Poison", extra={"year": pa.array([1, 2, 3], pa.int16())})
+    part = annotate(["Anna", "Poison", "Berlin"], poison="Poison", extra={"kept:year": pa.array([1, 2, 3], pa.int16())})
     assert part.annotations.column("year").to_pylist() == [1, 3]
     assert part.annotations.schema.field("year").type == pa.int16()
 
