@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import ConfigError
+from training.crf import find_crf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -102,11 +103,12 @@ def find_layers(model: "PreTrainedModel") -> tuple[str, Any]:
 
 
 def find_head(model: "PreTrainedModel") -> list[str]:
-    """Names of the modules beside the encoder that have weights."""
+    """Names of the modules beside the encoder that have weights; what a CRF learns is kept apart (see training.crf)."""
+    crf = find_crf(model)
     return [
         name
         for name, module in model.named_children()
-        if name != model.base_model_prefix and any(True for _ in module.parameters())
+        if name != model.base_model_prefix and module is not crf and any(True for _ in module.parameters())
     ]
 
 
