@@ -59,6 +59,7 @@ setup(
         "transforms.storage",
         "transforms.workers",
         "training",
+        "training.augmentation",
         "training.methods",
         "training.objectives",
         "pipelines",

@@ -1,4 +1,4 @@
-"""`spanmill inspect`: annotated documents to read, with their entities in colour."""
+"""`spanmill inspect`: annotated documents with their entities in colour, or labelled files and what ails them."""
 
 import dataclasses
 import difflib
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.labels import inspect_labels
 from pipelines.options import option, parse_options
 from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from transforms.reports.excerpts import Sample
     from transforms.storage.annotations import AnnotatedDocument, EntityFilter
 
-DESCRIPTION = "Show annotated documents of a run, finished or not, with their entities in colour."
+DESCRIPTION = (
+    "Show annotated documents of a run, finished or not, with their entities in colour; "
+    "or with --labels tell what to mend in labelled files before training on them."
+)
+_OF_A_RUN = ("id", "label", "below", "source", "html")
+_OF_LABELS = ("model", "max_tokens", "output")
 _MOST_COMPARED = 100_000
 _NEAR = 0.6
 _FLAT = "in the flat layout they have no row"
@@ -30,13 +36,21 @@ _FLAT = "in the flat layout they have no row"
 class InspectOptions:
     """Everything a person can ask of the job."""
 
-    run: str = run_option()
+    run: str = run_option(is_optional=True)
     id: tuple[str, ...] = option("show the documents with these ids", ())
     label: tuple[str, ...] = option("show documents with an entity of one of these labels", ())
     below: float = option("show documents with an entity that scores less, and let it stand out", 0.0, metavar="SCORE")
     source: tuple[str, ...] = option("show documents of these input files", (), metavar="FILE")
-    limit: int = option("most documents to show, 0 for all; --id shows all that it names", 20)
+    limit: int = option("most documents to show, or rows of a table, 0 for all; --id shows all that it names", 20)
     html: str = option("write a page instead", "", metavar="FILE")
+    labels: tuple[str, ...] = option(
+        "look at labelled files instead of a run, as train reads them, and for sentences that several have",
+        (),
+        metavar="FILE",
+    )
+    model: str = option("with --labels: count pieces of this model's tokenizer", "")
+    max_tokens: int = option("with --model: most pieces in a window, as in train", 256)
+    output: str = option("with --labels: write report.html and report.json too", "", metavar="DIR")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,8 +58,36 @@ def main(arguments: Sequence[str]) -> int:
     options, _ = parse_options(
         InspectOptions, arguments, prog="spanmill inspect", description=DESCRIPTION, has_beam=False
     )
+    _check_job(options)
     with stopping_on_signals("nothing was changed"):
+        if options.labels:
+            return inspect_labels(
+                options.labels,
+                model=options.model,
+                max_tokens=options.max_tokens,
+                output=options.output,
+                limit=options.limit,
+            )
         return run(options)
+
+
+def _check_job(options: InspectOptions) -> None:
+    """Makes sure that it is clear what is to be looked at.
+
+    Raises:
+      ConfigError: both a run and labelled files are asked for, or neither, or an option is not for what is asked for.
+    """
+    if not options.run and not options.labels:
+        raise ConfigError("expected RUN, found none; name one, or labelled files with --labels")
+    if options.run and options.labels:
+        raise ConfigError(f"expected RUN or --labels, found both, {options.run!r} and {options.labels[0]!r}")
+    if options.limit < 0:
+        raise ConfigError(f"expected --limit of 0 or more, found {options.limit}")
+    strange = _OF_A_RUN if options.labels else _OF_LABELS
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    if found := [name for name in strange if getattr(options, name) != defaults[name]]:
+        flag = "--" + found[0].replace("_", "-")
+        raise ConfigError(f"expected {flag} with {'RUN' if options.labels else '--labels'} only, found it without")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,8 +127,6 @@ def run(options: InspectOptions) -> int:
 
     if not 0 <= options.below <= 1:
         raise ConfigError(f"expected --below between 0 and 1, found {options.below}")
-    if options.limit < 0:
-        raise ConfigError(f"expected --limit of 0 or more, found {options.limit}")
     opened = _choose_sources(_open_run(options.run), options.source)
     if unknown := [label for label in options.label if opened.labels and label not in opened.labels]:
         raise ConfigError(f"expected --label of {opened.labels}, found {unknown[0]!r}")

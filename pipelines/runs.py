@@ -87,10 +87,11 @@ class CompleteRun(Run):
         return RunConfig(root=self.root, unit=self.unit, corpus=self.corpus if rereads else None)
 
 
-def run_option() -> Any:
+def run_option(*, is_optional: bool = False) -> Any:
     """The positional option that names a run, for the jobs that take one."""
     return option(
         "folder or URL of a run, or the --output folder above it when it holds one run",
+        "" if is_optional else dataclasses.MISSING,
         metavar="RUN",
         is_positional=True,
     )

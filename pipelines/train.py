@@ -5,6 +5,7 @@ import logging
 import shlex
 import shutil
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,15 @@ from pipelines.options import option, parse_options, parse_pairs, read_values
 from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
-from schemas.scores import LabelScore
 from training.adapters import write_adapter
+from training.augmentation.augmentations import (
+    AUGMENTATIONS,
+    Augmenter,
+    check_augmentations,
+    describe_augmentations,
+    render_augmentation,
+)
+from training.augmentation.copies import Material
 from training.checkpoints import (
     DTYPES,
     check_output,
@@ -36,6 +44,8 @@ from training.encoders import (
     load_model,
     open_encoder,
 )
+from training.epochs import TrainingText
+from training.evaluations import compare_tags, read_score
 from training.examples import (
     LabelledFile,
     Window,
@@ -49,10 +59,12 @@ from training.examples import (
 )
 from training.methods.methods import METHODS
 from training.objectives.objectives import DEFAULT, OBJECTIVES, parse_objectives
+from training.reports import build_report, list_epochs, write_report
 from training.scorer import Scorer
 from training.scores import micro_f1
 from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
-from training.specs import parse_spec, render_spec
+from training.specs import parse_spec, parse_specs, render_spec
+from training.splits import ROLES, parse_shares, split_files
 from training.states import count_weights
 from training.trainer import Outcome, prepare_work, train
 from transforms.text.tokens import ColumnTokenizer
@@ -66,7 +78,7 @@ _LOG = logging.getLogger("training.search")
 _WORK_NAME = ".training"
 _N_VERIFIED = 64
 _DEFAULTS = TrainConfig()
-_NOT_SEARCHED = {"train", "dev", "test", "base", "output", "map", "seeds", "search", "dtype", "resume"}
+_NOT_SEARCHED = {"train", "dev", "test", "split", "base", "output", "map", "seeds", "search", "dtype", "resume"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,13 +86,25 @@ class TrainOptions:
     """Options of `spanmill train`."""
 
     train: tuple[str, ...] = option("labelled files to train on, CoNLL columns whatever the suffix", metavar="FILE")
-    dev: tuple[str, ...] = option("labelled files to choose the best epoch on, by the mean of their F1", metavar="FILE")
+    dev: tuple[str, ...] = option(
+        "labelled files to choose the best epoch on, by the mean of their F1", (), metavar="FILE"
+    )
+    split: str = option(
+        "cut the --train files into parts instead, by documents or else sentences, the same words on one side only",
+        "",
+        metavar="TRAIN/DEV[/TEST]",
+    )
     base: str = option("model to begin from: a directory or a hub name", metavar="MODEL")
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
     method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
     head: str = option("crf learns which tags follow each other", _DEFAULTS.head, choices=HEADS)
     crf_learning_rate: float = option("highest rate of what crf learns", _DEFAULTS.crf_learning_rate)
+    augment: tuple[str, ...] = option(
+        f"train on changed copies of the sentences too: {', '.join(AUGMENTATIONS)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
     objective: tuple[str, ...] = option(
         f"what is minimised, {DEFAULT} unless told; several add up: {', '.join(OBJECTIVES)}",
         (),
@@ -123,10 +147,11 @@ class _Data:
     test: list[LabelledFile]
     label_map: dict[str, str]
     labels: tuple[str, ...]
+    split: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def roles(self) -> list[tuple[str, LabelledFile]]:
-        return [(role, file) for role in ("train", "dev", "test") for file in getattr(self, role)]
+        return [(role, file) for role in ROLES for file in getattr(self, role)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +163,7 @@ class _Run:
     method: str
     method_config: Any
     objectives: dict[str, Any]
+    augment: dict[str, Any]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -155,15 +181,14 @@ class _Candidate:
     @property
     def f1(self) -> float:
         """Mean over the dev files, and over seeds."""
-        return statistics.fmean(self.files.values())
+        return statistics.fmean(f1 for _, f1 in self.files)
 
     @property
-    def files(self) -> dict[str, float]:
-        """F1 by dev file, the mean over seeds."""
-        dev = [(at, score) for at, score in enumerate(self.card.scores) if score.role == "dev"]
-        if not self.card.seeds:
-            return {score.name: micro_f1(score.after) for _, score in dev}
-        return {score.name: statistics.fmean(seed.f1[at] for seed in self.card.seeds) for at, score in dev}
+    def files(self) -> tuple[tuple[str, float], ...]:
+        """Names of the dev files, and F1 on each, the mean over seeds."""
+        found = [seed.f1 for seed in self.card.seeds] or [tuple(micro_f1(score.after) for score in self.card.scores)]
+        means = [statistics.fmean(column) for column in zip(*found, strict=True)]
+        return tuple((score.name, f1) for score, f1 in zip(self.card.scores, means, strict=True) if score.role == "dev")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -188,6 +213,8 @@ def main(arguments: Sequence[str]) -> int:
     prepare_work(
         work, _describe_training(run) | ({"search": repr(search)} if search else {}), is_resumed=options.resume
     )
+    if run.data.split:
+        print(_describe_split(run.data))
     _show_progress()
     with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
         card = _search(run, search, work) if search else _publish(_train_seeds(run, work), run, work)
@@ -208,7 +235,11 @@ def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:
     if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
         raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
     objectives = parse_objectives(options.objective, head=options.head)
-    run = _Run(options, config, data, encoder, method, method_config, objectives)
+    augment = parse_specs(
+        options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
+    )
+    check_augmentations(augment, encoder.tokenizer)
+    run = _Run(options, config, data, encoder, method, method_config, objectives, augment)
     _check_method(run)
     return run
 
@@ -230,7 +261,7 @@ def _search(run: _Run, search: Search, work: Path) -> CheckpointCard:
             number=number,
             options=values,
             f1=candidate.f1,
-            files=candidate.files,
+            files=dict(candidate.files),
             steps=candidate.card.steps,
             seconds=sum(epoch.seconds for curve in candidate.history.curves for epoch in curve.epochs),
         )
@@ -241,9 +272,9 @@ def _search(run: _Run, search: Search, work: Path) -> CheckpointCard:
     best = find_best(trials)
     chosen = _vary(run, best.options)
     candidate = _train_seeds(chosen, trial_folder(work, best.number))
-    shutil.copyfile(work / TRIALS_NAME, candidate.folder / TRIALS_NAME)
     card = dataclasses.replace(candidate.card, trials=len(trials))
-    return _publish(dataclasses.replace(candidate, card=card), chosen, work)
+    lines = {TRIALS_NAME: (work / TRIALS_NAME).read_text(encoding="utf-8")}
+    return _publish(dataclasses.replace(candidate, card=card), chosen, work, lines)
 
 
 def _train_seeds(run: _Run, work: Path) -> _Candidate:
@@ -259,18 +290,14 @@ def _train_seeds(run: _Run, work: Path) -> _Candidate:
         SeedScore(seed=seed, f1=tuple(micro_f1(score.after) for score in one.card.scores))
         for seed, one in zip(run.seeds, found, strict=True)
     )
-    curves = tuple(
-        curve for seed, one in zip(run.seeds, found, strict=True) for curve in one.history.curves if curve.seed == seed
-    )
-    history = dataclasses.replace(best.history, curves=curves)
+    history = dataclasses.replace(best.history, curves=tuple(one.history.curves[0] for one in found))
     return dataclasses.replace(best, card=dataclasses.replace(best.card, seeds=seeds), history=history)
 
 
-def _publish(candidate: _Candidate, run: _Run, work: Path) -> CheckpointCard:
-    (candidate.folder / HISTORY_NAME).write_text(candidate.history.to_json(), encoding="utf-8")
-    command = _render_command(dataclasses.replace(run.options, search=""))
-    publish_checkpoint(candidate.folder, work.parent, candidate.card, command=command)
-    shutil.rmtree(work)
+def _publish(candidate: _Candidate, run: _Run, work: Path, texts: Mapping[str, str] | None = None) -> CheckpointCard:
+    command = _render_command(dataclasses.replace(run.options, search=""), run.augment)
+    texts = {HISTORY_NAME: candidate.history.to_json(), **(texts or {})}
+    publish_checkpoint(candidate.folder, work, candidate.card, command=command, texts=texts)
     return candidate.card
 
 
@@ -286,27 +313,53 @@ def _check_method(run: _Run) -> None:
 
 def _read_data(options: TrainOptions) -> _Data:
     label_map = parse_pairs(options.map, flag="--map")
-    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ("train", "dev", "test")}
+    if bool(options.dev) == bool(options.split):
+        raise ConfigError(f"expected --dev or --split, found {'both' if options.dev else 'neither'}")
+    shares = parse_shares(options.split) if options.split else None
+    groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ROLES}
     check_label_map([file for files in groups.values() for file in files], label_map)
     mapped = {role: map_labels(files, label_map) for role, files in groups.items()}
     labels = collect_labels(mapped["train"], mapped["dev"] + mapped["test"])
     trained = {file.digest for file in mapped["train"]}
     if seen := [file.name for file in mapped["dev"] + mapped["test"] if file.digest in trained]:
         raise ConfigError(f"expected --dev and --test files that are not trained on, found {seen} in --train too")
-    return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    if not shares:
+        return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+    split = split_files(mapped["train"], shares, seed=options.seed)
+    about = {
+        "given": list(shares),
+        "found": list(split.shares),
+        "sentences": list(split.sizes),
+        "left_out": split.left_out,
+    }
+    return _Data(split.train, split.dev, split.test + mapped["test"], label_map, labels, about)
+
+
+def _describe_split(data: _Data) -> str:
+    sides = zip(ROLES, *(data.split[name] for name in ("sentences", "found", "given")), strict=True)
+    parts = (
+        f"{role} {n:,} ({100 * found:.1f} %, asked for {100 * given:g} %)" for role, n, found, given in sides if given
+    )
+    left_out = data.split["left_out"]
+    rest = f"; {left_out:,} left out, whose words stand on an earlier side" if left_out else ""
+    return f"sentences: {', '.join(parts)}{rest}"
 
 
 def _describe_training(run: _Run) -> dict[str, Any]:
-    """All that the trained weights depend on."""
+    """All that the checkpoint and its scores depend on."""
     return {
         **dataclasses.asdict(run.config),
         "method": render_spec(run.method, run.method_config),
         "objective": _render_objectives(run),
+        "augment": describe_augmentations(run.augment),
         "base": digest_weights(run.options.base),
         "map": run.data.label_map,
+        "split": run.options.split,
         "seeds": run.options.seeds,
+        "dtype": run.options.dtype,
         "train": [file.digest for file in run.data.train],
         "dev": [file.digest for file in run.data.dev],
+        "test": [file.digest for file in run.data.test],
     }
 
 
@@ -319,6 +372,7 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     aside = work / "checkpoint"
     if (aside / CARD_NAME).exists():
         return _read_candidate(aside)
+    begun = time.perf_counter()
     # Opened for each training, for loading a model and naming its tags changes the config.
     config, encoder, method = run.config, open_encoder(run.options.base), METHODS[run.method]
     tokenizer, tag_set = encoder.tokenizer, build_bio_tags(run.data.labels)
@@ -332,19 +386,30 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     )
     dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens)
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
-    before = shown.score_model(model, batch_size=config.batch_size)
+    before = shown.tag_files(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
-    outcome = train(model, sentences, dev, config, run.objectives, work)
+    augmenter = Augmenter(run.augment, Material(sentences, tokenizer, own, config.seed, work))
+    outcome = train(model, TrainingText(sentences, augmenter.draw), dev, config, run.objectives, work)
 
     # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
     tokenizer.model_max_length = config.max_tokens
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
     saved = _save(run, model, tokenizer, windows, aside)
-    after = shown.score_model(saved, batch_size=config.batch_size)
-    card = _build_card(run, model, outcome, _pair_scores(run.data, before, after), weights_digest(aside))
+    after = shown.tag_files(saved, batch_size=config.batch_size)
+    files = _compare_files(run.data, dev_files + test_files, before, after)
+    added = augmenter.describe(len(outcome.epochs))
+    card = _build_card(run, model, outcome, tuple(map(read_score, files)), weights_digest(aside), added)
     curve = Curve(seed=config.seed, epochs=outcome.epochs)
     history = History(files=tuple(file.name for file in dev_files), curves=(curve,))
+    about = {
+        "name": Path(run.options.output).absolute().name,
+        "command": _render_command(dataclasses.replace(run.options, search=""), run.augment),
+        "split": run.data.split,
+        "history": list_epochs(outcome.epochs, history.files),
+        "seconds": time.perf_counter() - begun,
+    }
+    write_report(build_report(card, files, about), aside)
     _write_candidate(_Candidate(aside, card, history))
     for state in work.glob("checkpoint-*"):
         shutil.rmtree(state)
@@ -388,7 +453,12 @@ def _save(
 
 
 def _build_card(
-    run: _Run, model: "PreTrainedModel", outcome: Outcome, scores: tuple[FileScore, ...], digest: str
+    run: _Run,
+    model: "PreTrainedModel",
+    outcome: Outcome,
+    scores: tuple[FileScore, ...],
+    digest: str,
+    added: dict[str, Any],
 ) -> CheckpointCard:
     trained, total = count_weights(model)
     return CheckpointCard(
@@ -405,6 +475,8 @@ def _build_card(
             "merge": run.options.merge,
             "objective": _render_objectives(run),
             "dtype": run.options.dtype,
+            **({"split": run.data.split} if run.data.split else {}),
+            **_describe_copies(run.augment, added),
         },
         steps=outcome.steps,
         best_step=outcome.best_step,
@@ -416,17 +488,25 @@ def _build_card(
     )
 
 
-def _pair_scores(
-    data: _Data, before: Sequence[tuple[LabelScore, ...]], after: Sequence[tuple[LabelScore, ...]]
-) -> tuple[FileScore, ...]:
-    shown = [(role, file) for role, file in data.roles if role != "train"]
-    return tuple(
-        FileScore(role=role, name=file.name, before=first, after=last)
-        for (role, file), first, last in zip(shown, before, after, strict=True)
-    )
+def _compare_files(
+    data: _Data, files: Sequence[LabelledFile], before: Sequence[Any], after: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """What became of each dev and test file; `files` are those with the words that the model read."""
+    roles = [role for role, _ in data.roles if role != "train"]
+    rows = zip(roles, files, before, after, strict=True)
+    return [{"role": role, **compare_tags(file, first, last)} for role, file, first, last in rows]
 
 
-def _render_command(options: TrainOptions) -> str:
+def _describe_copies(augment: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    if not augment:
+        return {}
+    return {
+        "augment": [render_augmentation(name, config) for name, config in augment.items()],
+        "augmentation": added,
+    }
+
+
+def _render_command(options: TrainOptions, augment: dict[str, Any]) -> str:
     """The command that makes this checkpoint again, without what only this machine knows."""
     words = []
     for field in dataclasses.fields(options):
@@ -434,6 +514,8 @@ def _render_command(options: TrainOptions) -> str:
         if field.name == "resume" or value == field.default:
             continue
         values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        if field.name == "augment":
+            values = [render_augmentation(name, config) for name, config in augment.items()]
         if field.name in ("train", "dev", "test", "base", "output"):
             values = [_relative(item) for item in values]
         words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))

@@ -42,12 +42,16 @@ class FileScore:
       name: its folder and file name.
       before: scores of the model as it was before the first step; empty where they were not taken.
       after: scores of the checkpoint.
+      intervals: where the F1 of each label of `after` lies, with a chance of 95 %; empty where that was not computed.
+      intervals_before: the same of `before`.
     """
 
     role: str
     name: str
     before: tuple[LabelScore, ...]
     after: tuple[LabelScore, ...]
+    intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    intervals_before: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,8 +204,20 @@ class CheckpointCard:
 
 
 def _file_score(value: dict[str, Any]) -> FileScore:
-    scores = {key: tuple(LabelScore(**score) for score in value[key]) for key in ("before", "after")}
-    return FileScore(role=value["role"], name=value["name"], **scores)
+    before, after = (tuple(LabelScore(**score) for score in value[key]) for key in ("before", "after"))
+    # Cards of older checkpoints have no intervals.
+    intervals, intervals_before = (
+        {label: (low, high) for label, (low, high) in value.get(key, {}).items()}
+        for key in ("intervals", "intervals_before")
+    )
+    return FileScore(
+        role=value["role"],
+        name=value["name"],
+        before=before,
+        after=after,
+        intervals=intervals,
+        intervals_before=intervals_before,
+    )
 
 
 def _curve(value: dict[str, Any]) -> Curve:

@@ -5,6 +5,7 @@ real one; use it where answers count.
 """
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TAGS = ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
+
+# Threads of a tiny model wait for each other longer than they work, here and in processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What `make fuzz` asks for; the usual profile tries a hundred examples.
 settings.register_profile("fuzz", max_examples=3000)

@@ -27,21 +27,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float16", "float32")
-WEIGHTS_NAME = "model.safetensors"
+_PUBLISHING = "publishing"
 # Shares of the largest logit. Half precision keeps 11 bits of a weight; logits then move by a few thousandths.
 _TOLERANCES = {"float16": 0.05, "float32": 1e-4}
 _LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "safetensors", "seqeval", "numpy")
 
 
 def check_output(output: Path, *, work_name: str) -> None:
-    """Refuses a directory that holds anything but unfinished training.
+    """Refuses a directory that holds anything but unfinished training, or what that had begun to publish.
 
     Raises:
       ConfigError: naming what is there.
     """
     if output.exists() and not output.is_dir():
         raise ConfigError(f"expected --output to be a directory, found a file at {str(output)!r}")
-    if output.exists() and (there := sorted(path.name for path in output.iterdir() if path.name != work_name)):
+    if not output.exists() or (output / work_name / _PUBLISHING).exists():
+        return
+    if there := sorted(path.name for path in output.iterdir() if path.name != work_name):
         raise ConfigError(f"expected a new or empty --output, found {there[:5]} in {str(output)!r}")
 
 
@@ -95,20 +97,38 @@ def load_verified(
     worst = float(np.abs(found - expected).max(initial=0.0))
     allowed = _TOLERANCES[dtype] * max(1.0, float(np.abs(expected).max(initial=0.0)))
     if not worst <= allowed:
+        remedy = "; save with --dtype float32" if dtype != "float32" else ""
         raise ModelError(
             f"expected logits of the saved checkpoint within {allowed:.4g} of the trained model's, "
-            f"found a difference of {worst:.4g}; save with --dtype float32"
+            f"found a difference of {worst:.4g}{remedy}"
         )
     return again
 
 
-def publish_checkpoint(aside: Path, output: Path, card: CheckpointCard, *, command: str) -> None:
-    """Adds the card to a written model and moves all to its place, the weights last."""
-    (aside / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
-    (aside / "README.md").write_text(render_readme(card, output.absolute().name, command), encoding="utf-8")
-    output.mkdir(parents=True, exist_ok=True)
+def publish_checkpoint(
+    aside: Path, work: Path, card: CheckpointCard, *, command: str, texts: Mapping[str, str] | None = None
+) -> None:
+    """Copies a model that was written within a work folder to the folder around that, with its card.
+
+    The weights come last, and the work folder goes when all is there; until then it can be published again.
+
+    Args:
+      aside: the model.
+      work: the work folder.
+      card: what is known of it.
+      command: the command that makes it again.
+      texts: what else to write, by file name.
+    """
+    output = work.parent
+    readme = render_readme(card, output.absolute().name, command)
+    written = {**(texts or {}), CARD_NAME: card.to_json(), "README.md": readme}
+    (work / _PUBLISHING).touch()
+    for name, text in written.items():
+        (output / name).write_text(text, encoding="utf-8")
     for path in sorted(aside.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
-        shutil.move(path, output / path.name)
+        if path.name not in written:
+            shutil.copyfile(path, output / path.name)
+    shutil.rmtree(work)
 
 
 def weights_digest(directory: Path) -> str:
@@ -132,16 +152,14 @@ def render_scores(score: FileScore) -> str:
     | micro |      50.0 |  100.0 | 66.7 |         - |        1 |
     """
     before = {row.label: _percent(row.f1) for row in score.before}
-    rows = [
-        [
-            row.label,
-            *map(_percent, (row.precision, row.recall, row.f1)),
-            before.get(row.label, "-"),
-            str(row.support),
-        ]
-        for row in score.after
-    ]
-    return _render_table(["label", "precision", "recall", "F1", "F1 before", "entities"], rows)
+    has_intervals = bool(score.intervals)
+    rows = []
+    for row in score.after:
+        interval = [_render_interval(score.intervals.get(row.label))] if has_intervals else []
+        shares = [_percent(share) for share in (row.precision, row.recall, row.f1)]
+        rows.append([row.label, *shares, *interval, before.get(row.label, "-"), str(row.support)])
+    head = ["label", "precision", "recall", "F1", *(["95 % of F1"] if has_intervals else []), "F1 before", "entities"]
+    return _render_table(head, rows)
 
 
 def render_seeds(names: Sequence[str], seeds: Sequence[SeedScore]) -> str:
@@ -169,6 +187,12 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
             for file in card.data
         ],
     )
+    intervals = ""
+    if any(score.intervals for score in card.scores):
+        intervals = (
+            " F1 lies within the interval with a\n"
+            "chance of 95 % (bootstrap over documents, or over sentences where no documents are marked)."
+        )
     beside = ""
     if card.method != "full" and not card.options.get("merge"):
         beside = (
@@ -180,17 +204,19 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
     spreads = render_seeds([score.name for score in card.scores], card.seeds) if card.seeds else ""
     seeds = f"\n{kept}\n\n{spreads}\n" if card.seeds else ""
     crf = f" A conditional random field chooses tags (`{CRF_NAME}`)." if card.options.get("head") == "crf" else ""
+    augmented = "".join(f"\n{line}" for line in _render_augmentation(card.options.get("augmentation", {})))
     renamed = ", ".join(f"{old} → {new}" for old, new in card.label_map.items()) or "none"
     return f"""# {name}
 
 Finds {", ".join(card.labels)} in text. A token classifier in BIO, made from `{card.base}` by spanmill
 (`{card.method}`: {card.trained_parameters:,} of {card.parameters:,} weights trained, {card.steps} steps, the weights of
 step {card.best_step} kept).{chosen} The first piece of a word carries its tag.{crf}
-`card.json` says the same for machines.{beside}
+`card.json` says the same for machines; `report.html`, where there is one, shows how training went and where the model
+errs.{beside}
 
 ## Scores
 
-Entity precision, recall and F1 in percent, both ends and the label right (seqeval, strict, IOB2).
+Entity precision, recall and F1 in percent, both ends and the label right (seqeval, strict, IOB2).{intervals}
 
 {scores}
 {seeds}
@@ -198,7 +224,7 @@ Entity precision, recall and F1 in percent, both ends and the label right (seqev
 
 {data}
 
-Labels renamed or, with O, dropped: {renamed}. Base model weights: SHA-256 `{card.base_digest}`.
+Labels renamed or, with O, dropped: {renamed}. Base model weights: SHA-256 `{card.base_digest}`.{augmented}
 
 ```
 {command}
@@ -206,8 +232,23 @@ Labels renamed or, with O, dropped: {renamed}. Base model weights: SHA-256 `{car
 """
 
 
+def _render_augmentation(added: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A line for each augmentation: what it added to a pass, and its own counts in brackets."""
+    if not added:
+        return []
+    lines = ["", "Changed copies of training sentences, on average of each pass:", ""]
+    for name, counts in added.items():
+        own = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counts.items() if what != "per_pass")
+        lines.append(f"- {name}: {counts['per_pass']:.1f}" + (f" ({own})" if own else ""))
+    return lines
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
+
+
+def _render_interval(interval: tuple[float, float] | None) -> str:
+    return "-".join(map(_percent, interval)) if interval else "-"
 
 
 def _render_counts(entities: Mapping[str, int]) -> str:
@@ -216,7 +257,7 @@ def _render_counts(entities: Mapping[str, int]) -> str:
 
 def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
-    is_left = [not re.match(r"-|[\d.]+$", rows[0][at]) for at in range(len(head))]
+    is_left = [not re.match(r"-|[\d.]+(-[\d.]+)?$", rows[0][at]) for at in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)) + " |"]
     lines.append("|" + "|".join(_rule(width, is_left[at]) for at, width in enumerate(widths)) + "|")
     for row in rows:

@@ -8,8 +8,9 @@ The probability of a tag sequence is its score's exponential by that of all sequ
 et al., 2001; for named entities, Lample et al., 2016). The sum over all of them is computed by the forward algorithm,
 one word after the other. Only first pieces take part; the others have no tag.
 
-The classifier's logits mean what they do without it, up to a number per word, so its probabilities are still those of a
-token classifier, and only decoding needs the scores of steps (see transforms.tags.decode).
+Adding a number to all logits of a word changes no probability of a sequence, so the softmax of the logits serves as the
+emissions, and only decoding needs the scores of steps (see transforms.tags.decode). That softmax is also what the score
+of an entity is made of. It knows nothing of the neighbours, so calibrate it before it is taken for a probability.
 """
 
 from pathlib import Path

@@ -139,7 +139,28 @@ def map_labels(files: Sequence[LabelledFile], label_map: Mapping[str, str]) -> l
 
 def split_words(files: Sequence[LabelledFile], tokenizer: ColumnTokenizer) -> list[LabelledFile]:
     """Splits the words of files into the tokenizer's own words, and moves the spans along."""
-    return [dataclasses.replace(file, sentences=tuple(_split_sentences(file.sentences, tokenizer))) for file in files]
+    return [dataclasses.replace(file, sentences=tuple(split_sentences(file.sentences, tokenizer))) for file in files]
+
+
+def split_sentences(sentences: Sequence[LabelledSentence], tokenizer: ColumnTokenizer) -> Iterator[LabelledSentence]:
+    """Splits the words of sentences into the tokenizer's own words, and moves the spans along."""
+    texts = [" ".join(sentence.words) for sentence in sentences]
+    columns = tokenizer.tokenize(texts)
+    for number, (sentence, text) in enumerate(zip(sentences, texts, strict=True)):
+        tokens = slice(columns.bounds[number], columns.bounds[number + 1])
+        starts = columns.start[tokens][columns.starts_word[tokens]]
+        begins = np.cumsum([0, *(len(word) + 1 for word in sentence.words)])
+        words: list[str] = []
+        place = [0]
+        for begin, word in zip(begins.tolist(), sentence.words, strict=False):
+            end = begin + len(word)
+            inner = starts[(starts >= begin) & (starts < end)].tolist()
+            # A word without a piece stays as it is, so that its entity still counts.
+            cuts = [begin, *inner[1:], end]
+            words += [text[a:b] for a, b in pairwise(cuts)]
+            place.append(len(words))
+        spans = tuple((place[first], place[last], label) for first, last, label in sentence.spans)
+        yield LabelledSentence(tuple(words), spans, sentence.opens_document)
 
 
 def check_label_map(files: Sequence[LabelledFile], label_map: Mapping[str, str]) -> None:
@@ -195,8 +216,23 @@ def chain_sentences(
     draw = random.Random(seed)
     chained: list[LabelledSentence] = []
     for run in _cut_runs(sentences, max_words):
-        chained += [_join_run(run)] if draw.random() < fraction else run
+        chained += [join_sentences(run)] if draw.random() < fraction else run
     return chained
+
+
+def join_sentences(run: Sequence[LabelledSentence]) -> LabelledSentence:
+    """Several sentences to one; where they meet, a word still ends.
+
+    >>> a, b = LabelledSentence(("Anna",), ((0, 1, "PER"),)), LabelledSentence(("slept",), ())
+    >>> join_sentences([b, a])
+    LabelledSentence(words=('slept', 'Anna'), spans=((1, 2, 'PER'),), opens_document=False)
+    """
+    words: list[str] = []
+    spans: list[tuple[int, int, str]] = []
+    for sentence in run:
+        spans += [(first + len(words), last + len(words), label) for first, last, label in sentence.spans]
+        words += sentence.words
+    return LabelledSentence(tuple(words), tuple(spans), run[0].opens_document)
 
 
 def cut_windows(
@@ -284,26 +320,6 @@ def _map_sentence(sentence: LabelledSentence, label_map: Mapping[str, str]) -> L
     return dataclasses.replace(sentence, spans=tuple(span for span in mapped if span[2] != OUTSIDE))
 
 
-def _split_sentences(sentences: Sequence[LabelledSentence], tokenizer: ColumnTokenizer) -> Iterator[LabelledSentence]:
-    texts = [" ".join(sentence.words) for sentence in sentences]
-    columns = tokenizer.tokenize(texts)
-    for number, (sentence, text) in enumerate(zip(sentences, texts, strict=True)):
-        tokens = slice(columns.bounds[number], columns.bounds[number + 1])
-        starts = columns.start[tokens][columns.starts_word[tokens]]
-        begins = np.cumsum([0, *(len(word) + 1 for word in sentence.words)])
-        words: list[str] = []
-        place = [0]
-        for begin, word in zip(begins.tolist(), sentence.words, strict=False):
-            end = begin + len(word)
-            inner = starts[(starts >= begin) & (starts < end)].tolist()
-            # A word without a piece stays as it is, so that its entity still counts.
-            cuts = [begin, *inner[1:], end]
-            words += [text[a:b] for a, b in pairwise(cuts)]
-            place.append(len(words))
-        spans = tuple((place[first], place[last], label) for first, last, label in sentence.spans)
-        yield LabelledSentence(tuple(words), spans, sentence.opens_document)
-
-
 def _cut_runs(sentences: Sequence[LabelledSentence], max_words: int) -> Iterator[list[LabelledSentence]]:
     run: list[LabelledSentence] = []
     n_words = 0
@@ -315,15 +331,6 @@ def _cut_runs(sentences: Sequence[LabelledSentence], max_words: int) -> Iterator
         n_words += len(sentence.words)
     if run:
         yield run
-
-
-def _join_run(run: Sequence[LabelledSentence]) -> LabelledSentence:
-    words: list[str] = []
-    spans: list[tuple[int, int, str]] = []
-    for sentence in run:
-        spans += [(first + len(words), last + len(words), label) for first, last, label in sentence.spans]
-        words += sentence.words
-    return LabelledSentence(tuple(words), tuple(spans), run[0].opens_document)
 
 
 def _cut_sentence(

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import ConfigError
+from training.crf import find_crf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,11 +39,19 @@ _MPNET = {
     **{part: f"attention.attn.{part[0]}" for part in ("query", "key", "value")},
     "mixing": "attention.attn.o",
 }
+# One product gives all three.
+_MODERNBERT = {
+    **dict.fromkeys(("query", "key", "value"), "attn.Wqkv"),
+    "mixing": "attn.Wo",
+    "widening": "mlp.Wi",
+    "narrowing": "mlp.Wo",
+}
 _NAMES = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra"), _BERT),
     "distilbert": _DISTILBERT,
     "deberta-v2": _DEBERTA,
     "mpnet": _MPNET,
+    "modernbert": _MODERNBERT,
 }
 
 
@@ -60,7 +69,7 @@ def find_parts(model: "PreTrainedModel", parts: Sequence[str]) -> str:
     """A pattern that the full names of some parts of every layer match, and nothing else in the model.
 
     Raises:
-      ConfigError: where they are is not known for this kind of model.
+      ConfigError: where they are is not known for this kind of model, or they are one with others there.
     """
     kind = model.config.model_type
     if kind not in _NAMES:
@@ -68,7 +77,13 @@ def find_parts(model: "PreTrainedModel", parts: Sequence[str]) -> str:
             f"expected a base model of the kinds {', '.join(_NAMES)} for this --method, found {kind!r}; "
             "frozen, bitfit and full train others too"
         )
-    names = "|".join(re.escape(_NAMES[kind][part]) for part in parts)
+    wanted = dict.fromkeys(_NAMES[kind][part] for part in parts)
+    if joined := [part for part in PARTS if part not in parts and _NAMES[kind][part] in wanted]:
+        raise ConfigError(
+            f"expected {'+'.join(parts)} as layers of their own for this --method, found them one with "
+            f"{'+'.join(joined)} in a base model of kind {kind!r}"
+        )
+    names = "|".join(map(re.escape, wanted))
     return rf"{re.escape(find_layers(model)[0])}\.\d+\.({names})"
 
 
@@ -88,11 +103,12 @@ def find_layers(model: "PreTrainedModel") -> tuple[str, Any]:
 
 
 def find_head(model: "PreTrainedModel") -> list[str]:
-    """Names of the modules beside the encoder that have weights."""
+    """Names of the modules beside the encoder that have weights; what a CRF learns is kept apart (see training.crf)."""
+    crf = find_crf(model)
     return [
         name
         for name, module in model.named_children()
-        if name != model.base_model_prefix and any(True for _ in module.parameters())
+        if name != model.base_model_prefix and module is not crf and any(True for _ in module.parameters())
     ]
 
 
@@ -107,7 +123,9 @@ def wrap_model(model: "PreTrainedModel", config: Any) -> Any:
     """A model and a config of peft to peft's model around it, whose head is trained too."""
     import peft
 
-    config.task_type, config.modules_to_save = peft.TaskType.TOKEN_CLS, find_head(model)
+    config.task_type = peft.TaskType.TOKEN_CLS
+    # It adds these two of its own accord.
+    config.modules_to_save = [name for name in find_head(model) if name not in ("classifier", "score")] or None
     with warnings.catch_warnings():
         # peft 0.21 asks transformers 5.23 by an old name whether it keeps activations.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)

@@ -1,6 +1,7 @@
 """What a model makes of labelled files, and how well."""
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,18 +46,21 @@ class Scorer:
         windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
         self._windows = sorted(windows, key=lambda window: -len(window.input_ids))
 
-    def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
-        """Scores of a model by file."""
+    def tag_files(self, model: "PreTrainedModel", *, batch_size: int) -> list[list[list[str]]]:
+        """Tags that a model gives the sentences of each file."""
         probabilities = predict(model, self._windows, self.tokenizer, batch_size=batch_size)
         crf = find_crf(model)
         tag_set = dataclasses.replace(self.tag_set, transitions=read_crf(crf)) if crf else self.tag_set
-        tags = join_windows(probabilities, self._windows, self._sentences, tag_set)
-        scores, begin = [], 0
-        for file in self._files:
-            end = begin + len(file.sentences)
-            scores.append(score_tags([sentence.tags for sentence in file.sentences], tags[begin:end]))
-            begin = end
-        return scores
+        tags = iter(join_windows(probabilities, self._windows, self._sentences, tag_set))
+        return [list(itertools.islice(tags, len(file.sentences))) for file in self._files]
+
+    def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
+        """Scores of a model by file."""
+        tagged = self.tag_files(model, batch_size=batch_size)
+        return [
+            score_tags([sentence.tags for sentence in file.sentences], tags)
+            for file, tags in zip(self._files, tagged, strict=True)
+        ]
 
     def measure_f1(self, model: "PreTrainedModel", *, batch_size: int) -> list[float]:
         """A model's entity F1 by file."""

@@ -22,6 +22,7 @@ from schemas.checkpoints import Epoch
 from schemas.errors import ConfigError
 from training.config import TrainConfig
 from training.crf import build_task, find_crf
+from training.epochs import EpochFeatures, TrainingText
 from training.examples import LabelledSentence, Window, chain_sentences, cut_windows
 from training.objectives.objectives import Objectives
 from training.objectives.steps import Setting
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 STATE_NAME = "training.json"
+_TRAINER_STATE = "trainer_state.json"
 _MOMENTUM = 0.9
 _OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd", "adafactor": "adafactor"}
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -58,7 +60,7 @@ class Outcome:
 
 def train(
     model: "PreTrainedModel",
-    sentences: Sequence[LabelledSentence],
+    text: TrainingText,
     scorer: Scorer,
     config: TrainConfig,
     objectives: Mapping[str, Any],
@@ -68,7 +70,7 @@ def train(
 
     Args:
       model: the model; what is trainable in it is trained.
-      sentences: training sentences.
+      text: what to train on.
       scorer: scores it after each epoch.
       config: how to train.
       objectives: what to minimise, as `parse_objectives` gives it.
@@ -81,13 +83,23 @@ def train(
         raise ConfigError(
             f"expected --gradient-checkpointing for a model that knows it, found {type(model).__name__}; leave it out"
         )
-    chained = chain_sentences(sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
-    windows = cut_windows(chained, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
+
+    def cut(sentences: Sequence[LabelledSentence]) -> list[Window]:
+        return cut_windows(sentences, scorer.tag_set, scorer.tokenizer, max_tokens=config.max_tokens)
+
+    windows = cut(
+        chain_sentences(text.sentences, fraction=config.chain_fraction, max_words=config.chain_words, seed=config.seed)
+    )
+    features = EpochFeatures(build_features(windows), lambda epoch: build_features(cut(text.augment(epoch))))
     crf = find_crf(model)
     task = build_task(crf, scorer.tag_set) if crf else None
     setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task)
-    trainer = _build_trainer(model, windows, scorer, config, Objectives(objectives, setting), work)
-    trainer.train(resume_from_checkpoint=_find_state(work))
+    trainer = _build_trainer(model, features, scorer, config, Objectives(objectives, setting), work)
+    state = _find_state(work)
+    if state and _has_stopped(state, config):
+        _take_best(trainer, state)
+    else:
+        trainer.train(resume_from_checkpoint=state)
     best = trainer.state.best_model_checkpoint or ""
     return Outcome(
         steps=trainer.state.global_step,
@@ -123,7 +135,9 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
         return
     try:
         work.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+        partial.rename(path)
     except OSError as error:
         raise ConfigError(f"cannot write to --output {str(work.parent)!r}: {error.strerror}") from error
 
@@ -131,8 +145,23 @@ def prepare_work(work: Path, identity: dict[str, Any], *, is_resumed: bool) -> N
 def _find_state(work: Path) -> str | None:
     """The newest state in a folder that was written to its end."""
     # The Trainer writes this file last.
-    whole = [path.parent for path in work.glob("checkpoint-*/trainer_state.json") if _is_whole(path)]
+    whole = [path.parent for path in work.glob(f"checkpoint-*/{_TRAINER_STATE}") if _is_whole(path)]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _has_stopped(state: str, config: TrainConfig) -> bool:
+    """Whether training had stopped early at a state; the Trainer itself would go on for another epoch."""
+    content = json.loads((Path(state) / _TRAINER_STATE).read_text(encoding="utf-8"))
+    stopping = content["stateful_callbacks"].get("EarlyStoppingCallback", {}).get("attributes", {})
+    return bool(stopping.get("early_stopping_patience_counter", 0) >= config.patience)
+
+
+def _take_best(trainer: "Trainer", state: str) -> None:
+    """Ends training that had stopped at a state: the best weights are taken."""
+    from transformers import TrainerState
+
+    trainer.state = TrainerState.load_from_json(str(Path(state) / _TRAINER_STATE))
+    trainer._load_best_model()
 
 
 def _is_whole(path: Path) -> bool:
@@ -145,7 +174,7 @@ def _is_whole(path: Path) -> bool:
 
 def _build_trainer(
     model: "PreTrainedModel",
-    windows: Sequence[Window],
+    features: EpochFeatures,
     scorer: Scorer,
     config: TrainConfig,
     objectives: Objectives,
@@ -200,13 +229,12 @@ def _build_trainer(
         def _load_best_model(self) -> None:
             load_state(model, Path(self.state.best_model_checkpoint or ""))
 
-    features = build_features(windows)
     trainer = ObjectiveTrainer(
         model=model,
         args=_build_arguments(config, work),
         train_dataset=features,
         # Only its presence counts.
-        eval_dataset=features[:1],
+        eval_dataset=features,
         data_collator=build_collator(scorer.tokenizer),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
     )

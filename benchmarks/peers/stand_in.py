@@ -24,6 +24,7 @@ class StandIn:
 
     def __init__(self, labels):
         self.labels = labels
+        self.names = ("",)
 
     def begin(self, texts):
         """Puts off until it is waited for what takes no time to begin."""

@@ -175,7 +175,7 @@ def test_annotate_loads_the_model_once_for_all_slices(annotate, corpus, monkeypa
     loads = []
     original = torch_classifier.load_network
     monkeypatch.setattr(
-        torch_classifier, "load_network", lambda *args, **options: loads.append(1) or original(*args, **options)
+        torch_classifier, "load_network", lambda *args, **more: loads.append(1) or original(*args, **more)
     )
     assert annotate("--slice-size=300", source=corpus) == 0
     assert loads == [1]

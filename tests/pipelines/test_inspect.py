@@ -125,7 +125,7 @@ def test_inspect_names_the_runs_of_a_folder_that_holds_several(copied, inspect):
         (["https://example.invalid/run=1"], "expected a run of spanmill annotate"),
         (["nosuch://bucket/run=1"], "nosuch"),
         ([], "expected RUN, found none"),
-        ([""], "expected a value for RUN"),
+        ([""], "expected RUN, found none; name one, or labelled files with --labels"),
         (["{run}/out", "{run}/out"], "expected a flag"),
         (["{run}/out", "--below=1.5"], "--below between 0 and 1"),
         (["{run}/out", "--limit=-1"], "--limit of 0 or more"),

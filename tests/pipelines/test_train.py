@@ -73,6 +73,66 @@ def test_main_trains_and_writes_a_checkpoint(base, files, capsys):
     assert f"checkpoint: {output}" in printed
 
 
+def test_main_leaves_a_report_of_what_training_did(base, files):
+    assert main(_arguments(base, files, *FAST, "--epochs", "2", "--test", str(files / "test.txt"))) == 0
+    report = json.loads((files / "out" / "report.json").read_text(encoding="utf-8"))
+    card = CheckpointCard.from_json((files / "out" / "card.json").read_text(encoding="utf-8"))
+    assert [(row["step"], row["epoch"]) for row in report["history"]] == [(7, 1.0), (14, 2.0)]
+    assert all(row["loss"] > 0 and row["seconds"] > 0 for row in report["history"])
+    best = next(row for row in report["history"] if row["step"] == card.best_step)
+    assert best["f1"] == micro_f1(card.scores[0].after)
+    assert list(best["f1_by_file"].values()) == [best["f1"]]
+    assert [file["role"] for file in report["files"]] == ["dev", "test"]
+    assert report["files"][1]["after"]["micro"]["f1"] == micro_f1(card.scores[1].after)
+    assert report["trained_parameters"] == report["parameters"] == card.parameters
+    assert report["memory"]["process_bytes"] > 1 << 20
+
+    low, high = card.scores[0].intervals["micro"]
+    assert low <= micro_f1(card.scores[0].after) <= high
+    assert "95 % of F1" in (files / "out" / "README.md").read_text(encoding="utf-8")
+    page = (files / "out" / "report.html").read_text(encoding="utf-8")
+    assert "chart-curves" in page
+    assert "anna" not in page
+
+
+def test_main_splits_the_training_files(base, files, capsys):
+    arguments = _arguments(base, files, *MAP, *FAST, "--epochs", "1")
+    del arguments[arguments.index("--dev") : arguments.index("--dev") + 2]
+    make_labelled_file(files / "train.txt", n_sentences=36)
+    assert main([*arguments, "--split", "0.6/0.2/0.2"]) == 0
+    assert "sentences: train " in capsys.readouterr().out
+    card = CheckpointCard.from_json((files / "out" / "card.json").read_text(encoding="utf-8"))
+    parts = {file.role: file for file in card.data}
+    assert {role: file.name.rpartition("/")[2] for role, file in parts.items()} == {
+        role: f"train.txt#{role}" for role in ("train", "dev", "test")
+    }
+    assert len({file.digest for file in card.data}) == 3
+    assert card.options["split"]["given"] == [0.6, 0.2, 0.2]
+    assert card.options["split"]["sentences"] == [parts[role].sentences for role in ("train", "dev", "test")]
+    assert sum(file.sentences for file in card.data) == 36
+    assert [score.role for score in card.scores] == ["dev", "test"]
+    assert "--split 0.6/0.2/0.2" in (files / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "expected --dev or --split, found neither"),
+        (("--split", "0.9/0.2"), "expected --split with shares that sum to 1"),
+        (("--split", "0.8/0.1/0.1", "--dev", "{dev}"), "expected --dev or --split, found both"),
+        (("--split", "0.99/0.01"), "none for dev"),
+    ],
+)
+def test_main_refuses_a_wrong_split_in_one_line(base, files, more, message, capsys):
+    arguments = _arguments(base, files, "--max-tokens", "32")
+    del arguments[arguments.index("--dev") : arguments.index("--dev") + 2]
+    assert main([*arguments, *(word.format(dev=files / "dev.conll") for word in more)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (files / "out").exists()
+
+
 def test_main_writes_no_path_of_this_machine(base, files):
     assert main(_arguments(base, files, *FAST, "--epochs", "1")) == 0
     for path in (files / "out").iterdir():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import Trainer
 
 import training.adapters
@@ -137,7 +138,7 @@ def test_train_resumes_to_the_same_weights(base, files, tmp_path, spec, monkeypa
         patch.setattr(Trainer, "_save_checkpoint", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             _train(base, files, tmp_path / "killed", spec)
-    states = list((tmp_path / "killed" / ".training").glob("checkpoint-*/*.safetensors"))
+    states = list((tmp_path / "killed" / ".training").glob("seed=*/checkpoint-*/*.safetensors"))
     assert [path.name for path in states] == ["trained.safetensors"]
     assert _train(base, files, tmp_path / "killed", spec, "--resume") == 0
     whole, killed = ((tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("whole", "killed"))
@@ -190,3 +191,15 @@ def test_the_base_is_named_as_it_was_given(base, files, tmp_path, monkeypatch):
     assert config["base_model_name_or_path"] == "tiny"
     for path in (tmp_path / "model").iterdir():
         assert str(base.parent).encode() not in path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    "spec", ["frozen", "bitfit", "lora:rank=4", "ia3", "adapter:size=8", "prompt:tokens=4", "prefix:tokens=4"]
+)
+def test_a_small_checkpoint_keeps_what_a_crf_learned(base, files, tmp_path, annotate, spec):
+    assert _train(base, files, tmp_path / "model", spec, "--head", "crf", "--epochs", "2") == 0
+    scores = load_file(tmp_path / "model" / "crf.safetensors")
+    assert any(tensor.abs().max() > 0 for tensor in scores.values())
+    assert not any("crf" in name for name in load_file(tmp_path / "model" / "adapter_model.safetensors"))
+    assert annotate(source=files / "texts.txt", model=tmp_path / "model") == 0
+    assert len(read_rows(tmp_path / "out")) == 9

@@ -4,7 +4,7 @@
 
 BASE is an encoder, DATA a folder with train.conll and dev.conll, WORK where states are kept. Once it has gone through,
 the weights are written to WEIGHTS. KILL_AT is how many times the model is run for training in this process before it
-gets SIGKILL, or 0.
+gets SIGKILL, or 0. A SPEC is an objective, or `crf` for that head.
 """
 
 import os
@@ -16,6 +16,7 @@ import torch
 
 from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
+from training.epochs import TrainingText
 from training.examples import build_bio_tags, read_files
 from training.objectives.objectives import parse_objectives
 from training.scorer import Scorer
@@ -39,7 +40,9 @@ def run(base: Path, data: Path, work: Path, weights: Path, kill_at: int, specs: 
     torch.set_num_threads(1)
     encoder = open_encoder(str(base))
     tag_set = build_bio_tags(["location", "person"])
-    model = load_model(encoder, tag_set, dropout=CONFIG.dropout, seed=CONFIG.seed)
+    head = "crf" if "crf" in specs else "linear"
+    objectives = parse_objectives([spec for spec in specs if spec != "crf"], head=head)
+    model = load_model(encoder, tag_set, dropout=CONFIG.dropout, seed=CONFIG.seed, head=head)
     train_files, dev_files = (read_files([str(data / f"{name}.conll")], flag="--train") for name in ("train", "dev"))
     scorer = Scorer(dev_files, tag_set, encoder.tokenizer, max_tokens=CONFIG.max_tokens)
     runs = 0
@@ -51,7 +54,7 @@ def run(base: Path, data: Path, work: Path, weights: Path, kill_at: int, specs: 
             os.kill(os.getpid(), signal.SIGKILL)
 
     model.register_forward_pre_hook(count)
-    train(model, train_files[0].sentences, scorer, CONFIG, parse_objectives(specs), work)
+    train(model, TrainingText(train_files[0].sentences), scorer, CONFIG, objectives, work)
     torch.save(dict(model.state_dict()), weights)
 
 

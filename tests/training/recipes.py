@@ -57,6 +57,8 @@ def make_config(kind: str = "bert"):
     }
     if kind == "distilbert":
         sizes["hidden_dim"] = sizes.pop("intermediate_size")
+    if kind == "modernbert":
+        sizes |= {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
     if kind == "electra":
         sizes["embedding_size"] = 16
     return AutoConfig.for_model(kind, **sizes)

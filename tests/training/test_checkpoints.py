@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -79,14 +81,45 @@ def test_load_verified_refuses_other_weights(tagger, tmp_path):
         load_verified(model, tokenizer, windows, tmp_path, dtype="float16")
 
 
-def test_publish_checkpoint_moves_everything_with_its_card(tmp_path):
-    aside = tmp_path / "out" / ".training" / "checkpoint"
-    aside.mkdir(parents=True)
-    (aside / "model.safetensors").write_bytes(b"weights")
-    publish_checkpoint(aside, tmp_path / "out", CARD, command="spanmill train")
+@pytest.fixture
+def aside(tmp_path):
+    folder = tmp_path / "out" / ".training" / "seed=0" / "checkpoint"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_publish_checkpoint_leaves_everything_with_its_card_alone(aside, tmp_path):
+    texts = {"history.json": "{}"}
+    publish_checkpoint(aside, tmp_path / "out" / ".training", CARD, command="spanmill train", texts=texts)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {".training", "model.safetensors", "card.json", "README.md"}
+    assert names == {"model.safetensors", "card.json", "README.md", "history.json"}
     assert CheckpointCard.from_json((tmp_path / "out" / CARD_NAME).read_text(encoding="utf-8")) == CARD
+
+
+def test_a_checkpoint_whose_publishing_was_killed_is_published_again(aside, tmp_path, monkeypatch):
+    output, work = tmp_path / "out", tmp_path / "out" / ".training"
+
+    def die(source, target):
+        raise KeyboardInterrupt
+
+    (aside / "config.json").write_text("{}")
+    for at in range(2):
+        copied = []
+
+        def copy(source, target, at=at, copied=copied):
+            copied.append(source)
+            return die(source, target) if len(copied) > at else copyfile(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("training.checkpoints.shutil.copyfile", copy)
+            with pytest.raises(KeyboardInterrupt):
+                publish_checkpoint(aside, work, CARD, command="spanmill train")
+        check_output(output, work_name=".training")
+        assert not (output / "model.safetensors").exists()
+    publish_checkpoint(aside, work, CARD, command="spanmill train")
+    assert (output / "model.safetensors").read_bytes() == b"weights"
+    assert not work.exists()
 
 
 def test_render_readme_names_data_scores_and_command():
@@ -95,6 +128,25 @@ def test_render_readme_names_data_scores_and_command():
     assert "| micro |      50.0 |  100.0 | 66.7 |         - |        4 |" in text
     assert "group → ORG" in text
     assert "spanmill train --seed 0" in text
+
+
+def test_render_readme_shows_intervals_where_there_are_some():
+    score = FileScore(role="dev", name="a/b.conll", before=(MICRO,), after=(MICRO,), intervals={"micro": (0.4, 0.75)})
+    text = render_readme(dataclasses.replace(CARD, scores=(score,)), "model", "spanmill train")
+    assert "| micro |      50.0 |  100.0 | 66.7 |  40.0-75.0 |      66.7 |        4 |" in text
+    assert "chance of 95 %" in text
+    assert "chance of 95 %" not in render_readme(CARD, "model", "spanmill train")
+
+
+def test_from_json_reads_cards_with_intervals_and_older_ones_without():
+    intervals = {"intervals": {"micro": (0.4, 0.75)}, "intervals_before": {"micro": (0.0, 0.1)}}
+    score = FileScore(role="dev", name="a/b.conll", before=(MICRO,), after=(MICRO,), **intervals)
+    card = dataclasses.replace(CARD, scores=(score,))
+    assert CheckpointCard.from_json(card.to_json()) == card
+    value = json.loads(CARD.to_json())
+    for old in value["scores"]:
+        del old["intervals"], old["intervals_before"]
+    assert CheckpointCard.from_json(json.dumps(value)) == CARD
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"card_version": 1}', '{"card_version": 2}'])

@@ -34,6 +34,26 @@ def test_find_parts_tells_parts_apart(model, part):
     assert [tuple(module.weight.shape) for module in found] == 2 * [shapes.get(part, (32, 32))]
 
 
+@pytest.fixture
+def modern():
+    return AutoModelForTokenClassification.from_config(make_config("modernbert"))
+
+
+def test_find_parts_takes_what_is_one_layer_as_one(modern):
+    expected = [module for module in find_layers(modern)[1].modules() if isinstance(module, torch.nn.Linear)]
+    assert len(expected) == 2 * 4
+    assert set(_matching(modern, PARTS)) == set(expected)
+    assert [tuple(module.weight.shape) for module in _matching(modern, ("query", "key", "value"))] == 2 * [(96, 32)]
+    assert find_head(modern) == ["head", "classifier"]
+
+
+def test_find_parts_refuses_parts_that_are_one_with_others(modern):
+    with pytest.raises(
+        ConfigError, match=r"expected key\+value as layers of their own .* one with query .* 'modernbert'"
+    ):
+        find_parts(modern, ("key", "value"))
+
+
 def test_find_head_is_all_but_the_encoder(model):
     assert find_head(model) == ["classifier"]
 

@@ -36,12 +36,14 @@ def _check_kills(folder, specs, kills):
         assert torch.equal(weights, resumed[name]), name
 
 
+# Three processes, each of which imports torch and transformers.
+@pytest.mark.timeout(300)
 def test_training_that_is_killed_ends_with_the_same_weights(tmp_path):
     _check_kills(tmp_path, ["rdrop", "freelb:steps=2"], [random.Random(0).randrange(40, 80)])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("specs", [[], ["focal:weights=balanced", "rdrop"], ["pgd:steps=2"], ["fgm"]])
+@pytest.mark.parametrize("specs", [[], ["focal:weights=balanced", "rdrop"], ["pgd:steps=2"], ["fgm"], ["crf", "rdrop"]])
 def test_training_that_is_killed_again_and_again_ends_with_the_same_weights(tmp_path, specs):
     draw = random.Random(repr(specs))
     _check_kills(tmp_path, specs, [draw.randrange(1, 60) for _ in range(8)])

@@ -6,6 +6,7 @@ from schemas.errors import ConfigError
 from tests.training.recipes import make_encoder, make_labelled_file
 from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
+from training.epochs import TrainingText
 from training.examples import build_bio_tags, cut_windows, read_files
 from training.objectives.objectives import parse_objectives
 from training.scorer import Scorer, predict
@@ -38,7 +39,8 @@ def _train(base, files, work, config=CONFIG, objectives=()):
     encoder = open_encoder(str(base))
     model = load_model(encoder, TAGS, dropout=config.dropout, seed=config.seed)
     scorer = Scorer(files[1:], TAGS, encoder.tokenizer, max_tokens=config.max_tokens)
-    return model, scorer, train(model, files[0].sentences, scorer, config, parse_objectives(objectives), work)
+    text = TrainingText(files[0].sentences)
+    return model, scorer, train(model, text, scorer, config, parse_objectives(objectives), work)
 
 
 def test_train_learns(base, files, tmp_path):
@@ -77,6 +79,23 @@ def test_train_resumes_to_the_same_weights(base, files, tmp_path, monkeypatch):
         with pytest.raises(Killed):
             _train(base, files, tmp_path / "killed")
     resumed, _, outcome = _train(base, files, tmp_path / "killed")
+    assert outcome == expected
+    for (name, weights), same in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(weights, same), name
+
+
+def test_training_that_had_stopped_early_when_it_was_killed_is_not_gone_on_with(base, files, tmp_path, monkeypatch):
+    config = TrainConfig(learning_rate=1e-12, epochs=9, batch_size=8, max_tokens=32, patience=2)
+    whole, _, expected = _train(base, files, tmp_path / "whole", config)
+
+    def die(self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_load_best_model", die)
+        with pytest.raises(Killed):
+            _train(base, files, tmp_path / "killed", config)
+    resumed, _, outcome = _train(base, files, tmp_path / "killed", config)
     assert outcome == expected
     for (name, weights), same in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(weights, same), name

@@ -1,7 +1,7 @@
 """A head on an encoder that stays as it is, or also its last layers (Lee et al., 2019).
 
 Cheap, and nothing the encoder knows is lost; but the head sees only features that were made for another task. With a
-few layers trained, the lower ones, which hold what is common to tasks, stay. A learning rate of 1e-3 for the head
+few layers trained, the lower ones, which hold what is common to tasks, stay. A learning rate of 1e-2 for the head
 alone, as for full fine-tuning with layers.
 """
 

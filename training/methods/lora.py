@@ -1,11 +1,11 @@
 """LoRA: the change of a weight matrix is a product of two thin ones, W + alpha / rank * B A (Hu et al., 2022).
 
-B begins as zero, so that the model begins as its base. What is trained is a percent or so of the weights, and is added
+B begins as zero, so that the model begins as its base. What is trained is some percent of the weights, and is added
 to W in the end, so that running costs nothing more. Where it is put matters more than the rank: all linear layers of
 the encoder, not query and value alone (Dettmers et al., 2023). A learning rate ten times that of full fine-tuning.
 
 `rslora` scales by alpha / sqrt(rank), which keeps large ranks learning (Kalajdzievski, 2023). `dora` trains the length
-of each row apart from its direction (Liu et al., 2024), for half as much time again.
+of each row apart from its direction (Liu et al., 2024), and takes longer to train.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Prompt tuning: embeddings before every text are trained, and the head (Lester et al., 2021).
 
-They begin as embeddings of words of the vocabulary, taken by chance. The fewest weights of all methods, and the least
-it can learn where a model is small; the learning rate is high, 1e-2 or so. The virtual tokens take room in the window.
+They begin as embeddings of words of the vocabulary, taken by chance. They are few, and in small models they fall behind
+other methods as data grow; the learning rate is high, 1e-2 or so. The virtual tokens take room in the window.
 """
 
 import dataclasses

@@ -22,7 +22,7 @@ class RDropConfig:
     """R-Drop.
 
     Attributes:
-      alpha: weight of the divergence; the paper has 1 to 5 for language understanding.
+      alpha: weight of the divergence.
     """
 
     alpha: float = 1.0

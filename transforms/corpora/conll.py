@@ -15,6 +15,7 @@ the rules of conlleval.
 
 import codecs
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -58,7 +59,7 @@ class Sentence:
     line: int = 0
     predicted_tags: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def spans(self) -> list[tuple[int, int, str]]:
         """Entities as (first, last, label) over words, `last` exclusive."""
         return decode_tags(self.tags)

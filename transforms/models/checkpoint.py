@@ -221,10 +221,15 @@ def _find_base(adapter: Adapter, reference: str) -> Path:
     if not card_path.is_file():
         raise CheckpointError(f"expected {CARD_NAME} with the digest of the base in adapter {name!r}, found none")
     card = CheckpointCard.from_json(card_path.read_text(encoding="utf-8"))
-    if (found := digest_file(adapter.folder / stored.WEIGHTS_NAME)) != card.weights_digest:
+    if (found := digest_weights(adapter.folder)) != card.weights_digest:
         raise CheckpointError(
-            f"expected {stored.WEIGHTS_NAME} of adapter {name!r} with digest {card.weights_digest[:16]}, found "
+            f"expected the weights of adapter {name!r} with digest {card.weights_digest[:16]}, found "
             f"{found[:16]}; it changed since training"
+        )
+    if not reference and "://" in adapter.base:
+        # What a stranger's file names is not asked for over the network, but on the hub.
+        raise CheckpointError(
+            f"expected a folder or hub name as base in adapter {name!r}, found a URL; give it as --base"
         )
     try:
         folder = _fetch(reference or adapter.base)

@@ -18,7 +18,7 @@ import numpy as np
 from schemas.annotations import join_label
 from schemas.errors import ConfigError, RecordError
 from schemas.labels import OUTSIDE, split_tag
-from transforms.models.catalog import CheckpointTaggerConfig
+from transforms.models.catalog import CheckpointTaggerConfig, LoadedModel
 from transforms.models.tagger import Tagger, Tagging
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -117,13 +117,20 @@ class PanelConfig:
             "members": {name: tagger.describe() for name, tagger in self.members},
         }
 
-    def load(self) -> dict[str, Any]:
-        """Loads every member; weights of a base that several have are loaded once."""
-        return {name: tagger.load() for name, tagger in self.members}
+    def load(self) -> "LoadedPanel":
+        """Loads every member."""
+        return LoadedPanel({name: tagger.load() for name, tagger in self.members})
 
-    def build(self, shared: Mapping[str, Any]) -> Tagger:
+    def build(self, shared: "LoadedPanel") -> Tagger:
         """A tagger for one thread, around what `load` gave."""
-        return PanelTagger({name: tagger.build(shared[name]) for name, tagger in self.members})
+        return PanelTagger({name: tagger.build(shared.members[name]) for name, tagger in self.members})
+
+
+@dataclasses.dataclass(eq=False)
+class LoadedPanel:
+    """What the threads of a process share: the models by name."""
+
+    members: dict[str, LoadedModel]
 
 
 def check_names(names: Sequence[str], *, flag: str) -> None:

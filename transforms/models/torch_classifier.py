@@ -15,7 +15,7 @@ import numpy as np
 from schemas.errors import CheckpointError, ConfigError, DeviceError
 from schemas.labels import TagSet
 from transforms.models.adapters.attachment import attach_adapter
-from transforms.models.adapters.stored import read_adapter
+from transforms.models.adapters.stored import is_adapter, read_adapter
 from transforms.models.backends import BackendConfig, check_device
 from transforms.models.tagger import FloatArray, IntArray
 from transforms.models.torch_encoder import load_encoder
@@ -179,6 +179,9 @@ def load_model(folder: Path, dtype: Any, *, base: Path | None = None) -> Any:
     import torch
     import transformers
 
+    if base is None and is_adapter(folder):
+        # transformers would look for a base of its own accord, and take any.
+        raise CheckpointError(f"expected a base for adapter {folder.name!r}, found none")
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -10,7 +10,7 @@ One file with both columns of tags takes the same way. Files are read as streams
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,23 @@ def read_tagged_blocks(
             builder = _BlockBuilder(files, config)
     if builder.documents:
         yield builder.build()
+
+
+def pair_sentences(documents: Iterable[Sequence[Sentence]], *, source: str, config: TagConfig) -> PairBlock:
+    """Documents in memory, whose sentences carry gold and predicted tags, to one block.
+
+    Args:
+      documents: sentences of each; a sentence has as many predicted tags as words.
+      source: what the documents come from.
+      config: how tags are read.
+
+    Raises:
+      ConfigError: a tag does not fit its scheme.
+    """
+    builder = _BlockBuilder(TaggedFiles(FileRef(source, 0, ""), None), config)
+    for row, document in enumerate(documents):
+        builder.add(row, [_SentencePair(one, one, one.predicted_tags, None) for one in document])
+    return builder.build()
 
 
 def _read_pairs(files: TaggedFiles) -> Iterator[list[_SentencePair]]:

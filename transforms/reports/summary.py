@@ -118,11 +118,21 @@ def _score_cells(report: Mapping[str, Any], name: str, scores: Mapping[str, Any]
     )
 
 
-def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Names of columns and their cells in, a table for the terminal out; nothing in a cell is read as markup."""
+def make_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, is_number: Sequence[bool] = ()
+) -> Table:
+    """Names of columns and their cells in, a table for the terminal out; nothing in a cell is read as markup.
+
+    Args:
+      title: what stands above it.
+      columns: names of the columns.
+      rows: their cells.
+      is_number: which columns stand to the right; all but the first where that is not said.
+    """
+    is_number = is_number or [index > 0 for index in range(len(columns))]
     table = Table(title=title, title_justify="left", box=None, header_style="dim", pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
+    for column, is_right in zip(columns, is_number, strict=True):
+        table.add_column(Text(charts.printable(column)), justify="right" if is_right else "left", overflow="fold")
     for row in rows:
         # Text, not str: a label such as [red] is no markup.
         table.add_row(*(Text(charts.printable(cell)) for cell in row))

@@ -1,3 +1,4 @@
+import peft
 import pytest
 import torch
 from hypothesis import given, settings
@@ -293,3 +294,33 @@ def test_a_step_shares_its_first_pass(encoder, batch):
     step = Step(model, inputs, batch["labels"], 1, lambda logits, targets: logits.sum())
     assert step.logits is step.logits
     assert not torch.equal(step.logits, step.forward())
+
+
+# peft asks transformers by a name that it is about to lose.
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_adversaries_perturb_the_text_of_a_model_that_peft_wraps(encoder, batch, name):
+    lora = peft.get_peft_model(_load(encoder), peft.LoraConfig(r=2, target_modules=["query"], task_type="TOKEN_CLS"))
+    clean = _loss(lora, batch)
+    loss, gradients = _take_step(lora, batch, name)
+    assert loss > clean
+    assert gradients
+    assert all("lora" in key or "modules_to_save" in key for key in gradients)
+
+
+# peft asks transformers by a name that it is about to lose.
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_adversaries_perturb_the_text_behind_virtual_tokens(encoder, batch, name):
+    base = _load(encoder)
+    prompt = peft.PromptTuningConfig(num_virtual_tokens=3, task_type="TOKEN_CLS")
+    model = peft.get_peft_model(base, prompt)
+
+    def cut(module, inputs, output):
+        output.logits = output.logits[:, 3:]
+
+    base.register_forward_hook(cut)
+    clean = _loss(model, batch)
+    loss, gradients = _take_step(model, batch, name)
+    assert loss > clean
+    assert any("prompt_encoder" in key for key in gradients)

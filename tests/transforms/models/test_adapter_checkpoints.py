@@ -42,6 +42,15 @@ def test_find_checkpoint_takes_a_base_that_has_moved(folder, base, tmp_path):
     assert (checkpoint.base, checkpoint.digest) == (moved, before)
 
 
+def test_find_checkpoint_does_not_follow_a_url_that_an_adapter_names(folder, base, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = json.loads((folder / CONFIG_NAME).read_text())
+    (folder / CONFIG_NAME).write_text(json.dumps({**config, "base_model_name_or_path": f"file://{base}"}))
+    with pytest.raises(CheckpointError, match="found a URL; give it as --base"):
+        find_checkpoint(str(folder))
+    assert find_checkpoint(str(folder), base=f"file://{base}").base != base
+
+
 def test_find_checkpoint_tells_adapters_of_one_base_apart(folder, base, tmp_path):
     make_adapter(base, tmp_path / "other", "lora:rank=4", seed=1)
     assert find_checkpoint(str(folder)).digest != find_checkpoint(str(tmp_path / "other")).digest

@@ -3,8 +3,9 @@
 import pytest
 
 from schemas.errors import ConfigError, FileError
+from transforms.corpora.conll import Sentence
 from transforms.corpora.files import stat_file
-from transforms.pairing.tagged import TagConfig, TaggedFiles, read_tagged_blocks
+from transforms.pairing.tagged import TagConfig, TaggedFiles, pair_sentences, read_tagged_blocks
 
 BIO = TagConfig(scheme="BIO", predicted_scheme="BIO")
 
@@ -130,6 +131,19 @@ def test_labels_are_renamed_and_left_out_on_both_sides(read):
     block = read("a B-corporation\nb B-product\n", "a B-ORG\nb B-product\n", config)
     assert _spans(block, block.default.gold) == _spans(block, block.default.predicted) == [(0, "a", "ORG")]
     assert block.tokens.tolist() == [[2, 2]]
+
+
+def test_sentences_in_memory_pair_as_files_do(read):
+    block = read("a B-X\nb I-X\n\nc B-Y\n", "a B-X\nb O\n\nc B-Y\n")
+    documents = [
+        [Sentence(("a", "b"), ("B-X", "I-X"), predicted_tags=("B-X", "O"))],
+        [Sentence(("c",), ("B-Y",), predicted_tags=("B-Y",))],
+    ]
+    made = pair_sentences(documents, source="gold.conll", config=BIO)
+    for side in ("gold", "predicted"):
+        assert _spans(made, getattr(made.strict, side)) == _spans(block, getattr(block.strict, side))
+    assert made.tokens.tolist() == block.tokens.tolist()
+    assert [document.id for document in made.documents] == ["gold.conll#0", "gold.conll#1"]
 
 
 def test_blocks_end_between_documents_and_lose_none(tmp_path):

@@ -12,8 +12,12 @@ import pytest
 
 from tests.transforms.reports.conftest import HOSTILE, RUN, TALLY, make_sample
 from tests.transforms.reports.evaluations import MANY_LABELS, make_hostile_report, make_report, make_void_report
+from tests.transforms.reports.labelled import make_labels
+from tests.transforms.reports.trainings import make_training
 from transforms.reports.annotation import build_report, render_html
 from transforms.reports.evaluation import render_evaluation
+from transforms.reports.labels import render_labels
+from transforms.reports.training import render_training
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -22,6 +26,7 @@ FLAGS = (
 )
 TITLES = dict.fromkeys(("evaluation", "hostile", "void"), "Evaluation report")
 TITLES["annotation"] = f"Annotation report {RUN['fingerprint']}"
+TITLES |= {"training": "Training report", "labels": "Labelled files"}
 PHONE, DESK, PAPER = 390, 1280, 720
 READABLE = 4.5
 """Contrast of text with its background that WCAG 2.2 asks for at level AA."""
@@ -93,6 +98,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "hostile": render_evaluation(make_hostile_report(hostile)),
         "void": render_evaluation(make_void_report()),
         "many": render_evaluation(make_report(MANY_LABELS)),
+        "training": render_training(make_training(names=("a/dev.conll", hostile))),
+        "labels": render_labels(make_labels(hostile)),
     }
     for name, page in written.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
@@ -235,7 +242,7 @@ def printed(driver):
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-@pytest.mark.parametrize("name", ["evaluation", "annotation", "many"])
+@pytest.mark.parametrize("name", ["evaluation", "annotation", "many", "training"])
 def test_print_fits_on_paper_and_shows_what_is_folded(printed, pages, name):
     _open(printed, pages[name])
     assert printed.execute_script(FIND_OVERFLOW) == [0, []]

@@ -33,6 +33,7 @@ class DangerousTaggerConfig:
 
 class DangerousTagger:
     labels = ("PER",)
+    names = ("",)
 
     def __init__(self, pause_s):
         self._pause_s = pause_s

@@ -20,10 +20,10 @@ def base(tmp_path_factory):
     return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert", "deberta-v2", "mpnet", "modernbert"])
 @pytest.mark.parametrize("spec", ["adapter:size=4", "prompt:tokens=3", "prefix:tokens=3"])
 def test_attach_adapter_gives_the_model_that_was_trained(tmp_path, kind, spec, monkeypatch):
-    if (kind, spec) == ("distilbert", "prefix:tokens=3"):
+    if kind not in ("bert", "roberta", "electra") and spec.startswith("prefix"):
         pytest.skip("takes no keys and values from outside")
     base = make_encoder(tmp_path / "base", kind)
     model = make_adapter(base, tmp_path / "adapter", spec)
@@ -36,6 +36,22 @@ def test_attach_adapter_gives_the_model_that_was_trained(tmp_path, kind, spec, m
     assert found.shape == (2, 7, 5)
     torch.testing.assert_close(found[MASK.bool()], expected[MASK.bool()], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[1, :4], alone[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["adapter:size=4", "prompt:tokens=3", "prefix:tokens=3", "lora:rank=4"])
+def test_attach_adapter_runs_in_half_precision(base, tmp_path, spec):
+    make_adapter(base, tmp_path, spec)
+    with torch.no_grad():
+        expected = load_model(tmp_path, torch.float32, base=base).eval()(IDS, attention_mask=MASK).logits
+        found = load_model(tmp_path, torch.bfloat16, base=base).eval()(IDS, attention_mask=MASK).logits
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found[MASK.bool()].float(), expected[MASK.bool()], atol=0.2, rtol=0.05)
+
+
+def test_load_model_refuses_an_adapter_without_its_base(base, tmp_path):
+    make_adapter(base, tmp_path, "lora")
+    with pytest.raises(CheckpointError, match="expected a base for adapter"):
+        load_model(tmp_path, torch.float32)
 
 
 @pytest.mark.parametrize(
