@@ -88,11 +88,12 @@ def test_training_that_had_stopped_early_when_it_was_killed_is_not_gone_on_with(
     config = TrainConfig(learning_rate=1e-12, epochs=9, batch_size=8, max_tokens=32, patience=2)
     whole, _, expected = _train(base, files, tmp_path / "whole", config)
 
-    def die(self):
+    def die(*_):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_load_best_model", die)
+        # The first thing that it loads are the best weights, once all epochs are over.
+        patch.setattr("training.trainer.load_state", die)
         with pytest.raises(Killed):
             _train(base, files, tmp_path / "killed", config)
     resumed, _, outcome = _train(base, files, tmp_path / "killed", config)
