@@ -4,6 +4,7 @@ Hypothesis tries these functions in `test_readers.py` and `test_decoders.py`, an
 """
 
 import bz2
+import codecs
 import dataclasses
 import gzip
 import itertools
@@ -92,6 +93,9 @@ def check_lines(path: Path, content: bytes) -> None:
     if reading is None:
         # The first line may lack a key that the options name.
         assert path.suffix == ".jsonl"
+        return
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        assert (reading.documents, reading.is_whole) == ([], False), "another encoding was read as UTF-8"
         return
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     found = [*(row["row"] for row in reading.documents), *(letter["row"] for letter in reading.letters)]
