@@ -26,7 +26,7 @@ def configure(options: "AnnotateOptions", *, threads: int, is_local: bool) -> "C
       CheckpointError: a model is not there, unsafe or incomplete.
       ConfigError: options do not go together, or a device is not there.
     """
-    from transforms.models.checkpoint import digest_weights, find_checkpoint
+    from transforms.models.checkpoint import find_checkpoint
     from transforms.models.panel import PanelConfig, check_names
 
     if not is_local and options.tune:
@@ -47,7 +47,7 @@ def configure(options: "AnnotateOptions", *, threads: int, is_local: bool) -> "C
     checkpoints = {
         name: find_checkpoint(folder, scheme=options.scheme, base=options.base) for name, folder in folders.items()
     }
-    bases = {name: digest_weights(found.base) if found.base else "" for name, found in checkpoints.items()}
+    bases = {name: checkpoint.base_digest for name, checkpoint in checkpoints.items()}
     if len(set(bases.values())) > 1 or not all(bases.values()):
         found = ", ".join(f"{name} {digest[:16] or 'none'}" for name, digest in bases.items())
         raise ConfigError(f"expected --adapter with adapters of one base, found bases {found}; run them one by one")

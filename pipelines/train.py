@@ -169,6 +169,11 @@ class _Run:
     def seeds(self) -> tuple[int, ...]:
         return self.options.seeds or (self.config.seed,)
 
+    @property
+    def command(self) -> str:
+        """What makes the checkpoint again; of a search, what it found."""
+        return _render_command(dataclasses.replace(self.options, search=""), self.augment)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
@@ -295,9 +300,8 @@ def _train_seeds(run: _Run, work: Path) -> _Candidate:
 
 
 def _publish(candidate: _Candidate, run: _Run, work: Path, texts: Mapping[str, str] | None = None) -> CheckpointCard:
-    command = _render_command(dataclasses.replace(run.options, search=""), run.augment)
     texts = {HISTORY_NAME: candidate.history.to_json(), **(texts or {})}
-    publish_checkpoint(candidate.folder, work, candidate.card, command=command, texts=texts)
+    publish_checkpoint(candidate.folder, work, candidate.card, command=run.command, texts=texts)
     return candidate.card
 
 
@@ -404,7 +408,7 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     history = History(files=tuple(file.name for file in dev_files), curves=(curve,))
     about = {
         "name": Path(run.options.output).absolute().name,
-        "command": _render_command(dataclasses.replace(run.options, search=""), run.augment),
+        "command": run.command,
         "split": run.data.split,
         "history": list_epochs(outcome.epochs, history.files),
         "seconds": time.perf_counter() - begun,

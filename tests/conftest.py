@@ -69,3 +69,11 @@ def write_checkpoint(folder: Path, *, tags: list[str] = TAGS, seed: int = 0) -> 
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights."""
     return write_checkpoint(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A random encoder of two layers, to train from."""
+    from tests.training.recipes import make_encoder
+
+    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")

@@ -69,10 +69,6 @@ class Scorer:
         _LOG.info("entity F1: %s", ", ".join(parts))
         return found
 
-    def mean_f1(self, model: "PreTrainedModel", *, batch_size: int) -> float:
-        """Mean over the files of a model's entity F1."""
-        return float(np.mean(self.measure_f1(model, batch_size=batch_size)))
-
 
 def predict(
     model: "PreTrainedModel",

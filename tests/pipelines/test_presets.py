@@ -8,14 +8,9 @@ import pipelines
 from pipelines.__main__ import main
 from schemas.checkpoints import CheckpointCard
 from tests.pipelines.conftest import read_rows
-from tests.training.recipes import make_encoder, make_labelled_file
+from tests.training.recipes import make_labelled_file
 
 PRESETS = sorted(Path(pipelines.__file__).parent.glob("presets/*.toml"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 def test_there_are_presets():

@@ -6,7 +6,7 @@ from transformers import AutoModelForTokenClassification, Trainer
 
 from pipelines.__main__ import main
 from schemas.checkpoints import CheckpointCard, History
-from tests.training.recipes import make_encoder, make_labelled_file
+from tests.training.recipes import make_labelled_file
 from training.scores import micro_f1
 from transforms.models.backends import BackendConfig
 from transforms.models.catalog import configure_tagger
@@ -16,11 +16,6 @@ from transforms.text.windows import WindowConfig
 
 MAP = ("--map", "person=PER", "location=LOC")
 FAST = ("--epochs", "8", "--learning-rate", "5e-3", "--batch-size", "8", "--max-tokens", "32", "--patience", "8")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture

@@ -5,16 +5,11 @@ from transformers import Trainer
 
 from pipelines.__main__ import main
 from schemas.checkpoints import CheckpointCard
-from tests.training.recipes import make_encoder, make_labelled_file
+from tests.training.recipes import make_labelled_file
 
 PRESETS = Path(__file__).parents[2] / "pipelines" / "presets"
 FAST = ("--epochs", "3", "--learning-rate", "5e-3", "--batch-size", "8", "--max-tokens", "32", "--patience", "8")
 AUGMENT = ("--augment", "mention-swap:share=0.5", "typos:rate=0.2,share=0.25")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture

@@ -32,11 +32,6 @@ FOLDED = SPECS[:6]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     make_labelled_file(folder / "train.conll", n_sentences=54)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from schemas.errors import ModelError
-from tests.training.recipes import TAG_SET, make_adapter, make_encoder, make_model
+from tests.training.recipes import TAG_SET, make_adapter, make_model
 from training.adapters import write_adapter
 from training.checkpoints import load_verified
 from training.examples import LabelledSentence, cut_windows
@@ -31,11 +31,6 @@ SPECS = [
 PEFT_SPECS = [spec for spec in SPECS if spec.startswith(("lora", "ia3", "prompt", "prefix"))]
 IDS = torch.tensor([[2, 5, 11, 12, 8, 19, 3], [2, 6, 13, 3, 0, 0, 0]])
 MASK = (IDS > 0).long()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 def _windows(tokenizer):

@@ -10,7 +10,6 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from schemas.checkpoints import CARD_NAME, CheckpointCard, DataFile, FileScore
 from schemas.errors import CheckpointError, ConfigError, ModelError
 from schemas.scores import LabelScore
-from tests.training.recipes import make_encoder
 from training.checkpoints import check_output, load_verified, publish_checkpoint, render_readme, write_model
 from training.encoders import load_model, open_encoder
 from training.examples import LabelledSentence, build_bio_tags, cut_windows
@@ -35,11 +34,6 @@ CARD = CheckpointCard(
     weights_digest="2" * 64,
     versions={"torch": "2"},
 )
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture

@@ -4,18 +4,12 @@ import pytest
 import torch
 
 from schemas.errors import CheckpointError, ConfigError
-from tests.training.recipes import make_encoder
 from training.checkpoints import write_model
 from training.encoders import check_max_tokens, digest_weights, load_model, open_encoder
 from training.examples import build_bio_tags
 from transforms.models.checkpoint import digest_file
 
 TAGS = build_bio_tags(["LOC", "PER"])
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 def test_open_encoder_switches_presets_off(base):

@@ -5,13 +5,12 @@ import pytest
 import torch
 from transformers import Trainer
 
-from tests.training.recipes import make_encoder, make_labelled_file
 from training.augmentation.augmentations import AUGMENTATIONS, Augmenter
 from training.augmentation.copies import Material
 from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
 from training.epochs import EpochFeatures, TrainingText
-from training.examples import build_bio_tags, read_files
+from training.examples import build_bio_tags
 from training.objectives.objectives import parse_objectives
 from training.scorer import Scorer
 from training.trainer import train
@@ -81,21 +80,6 @@ def test_a_place_holds_items_of_like_length_in_every_pass():
     first = [len(feature["input_ids"]) for feature in features]
     features.set_epoch(1)
     assert max(abs(len(feature["input_ids"]) - n) for feature, n in zip(features, first, strict=True)) <= 5
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    patterns = [
-        make_labelled_file(folder / "a.conll", n_sentences=54),
-        make_labelled_file(folder / "b.conll", n_sentences=9),
-    ]
-    return read_files([str(path) for path in patterns], flag="--train")
 
 
 def _train(base, files, work):

@@ -2,14 +2,9 @@ import pytest
 import torch
 
 from schemas.errors import ModelError
-from tests.training.recipes import make_encoder, make_model
+from tests.training.recipes import make_model
 from training.methods.methods import METHODS
 from training.states import load_state, save_state, trained_weights
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.mark.parametrize("spec", [*METHODS, "prefix:projection=true", "lora:dora=true"])

@@ -81,7 +81,7 @@ def check_target(target: Target, checkpoint: Checkpoint) -> None:
     if not folder.is_dir():
         raise ConfigError(f"expected --output to be a folder, found a file at {str(folder)!r}")
     held = [path.name for path in folder.iterdir() if path != target.workspace]
-    if held and digest_model(folder, checkpoint.base) != checkpoint.digest:
+    if held and digest_model(folder, checkpoint.base_digest) != checkpoint.digest:
         raise ConfigError(
             f"expected --output to be new, empty or a copy of the model, found {sorted(held)[:4]} in {str(folder)!r}; "
             "choose another"
@@ -192,7 +192,7 @@ def publish_engine(engine: Engine, target: Target, checkpoint: Checkpoint) -> No
     """
     (engine.folder / ENGINE_CARD).write_text(engine.card.to_json(), encoding="utf-8")
     try:
-        if target.folder.is_dir() and digest_model(target.folder, checkpoint.base) == checkpoint.digest:
+        if target.folder.is_dir() and digest_model(target.folder, checkpoint.base_digest) == checkpoint.digest:
             _replace(engine.folder, target.engine_folder, target.workspace / "replaced")
             return
         model = target.workspace / "model"
@@ -226,7 +226,7 @@ def _copy_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     for path in checkpoint.folder.iterdir():
         if path.is_file() and not any(map(path.match, (*PICKLES, ".*"))):
             shutil.copyfile(path, folder / path.name)
-    if digest_model(folder, checkpoint.base) != checkpoint.digest:
+    if digest_model(folder, checkpoint.base_digest) != checkpoint.digest:
         raise CheckpointError(
             f"expected model {checkpoint.folder.name!r} to stay as it is, found it changed; try again"
         )

@@ -55,6 +55,7 @@ class Checkpoint:
       tag_set: its tags and scheme.
       max_tokens: most tokens it reads at once, special tokens included.
       base: where the base is, where it is an adapter.
+      base_digest: that of the base's weights; empty where there is none.
       base_reference: what the base was asked for by; empty where the adapter names it.
     """
 
@@ -64,6 +65,7 @@ class Checkpoint:
     tag_set: TagSet
     max_tokens: int
     base: Path | None = None
+    base_digest: str = ""
     base_reference: str = ""
 
     @property
@@ -90,7 +92,7 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
     adapter = read_adapter(folder) if is_adapter(folder) else None
     if base and not adapter:
         raise CheckpointError(f"expected an adapter as --model for --base, found the whole model {folder.name!r}")
-    base_folder = _find_base(adapter, base) if adapter else None
+    base_folder, base_digest = _find_base(adapter, base) if adapter else (None, "")
     tags = _read_tags(folder, config)
     check_shapes(folder, config, n_tags=len(tags), base=base_folder)
     tag_set = build_tag_set(tags) if scheme == "auto" else TagSet(tags, scheme)
@@ -98,7 +100,8 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
         raise ConfigError(f"expected --scheme auto or one of {sorted(SCHEMES)}, found {scheme!r}")
     tag_set = dataclasses.replace(tag_set, transitions=read_transitions(folder, len(tags)))
     limit = _read_limit(folder, config, taken=adapter.virtual_tokens if adapter else 0)
-    return Checkpoint(reference, folder, digest_model(folder, base_folder), tag_set, limit, base_folder, base)
+    digest = digest_model(folder, base_digest)
+    return Checkpoint(reference, folder, digest, tag_set, limit, base_folder, base_digest, base)
 
 
 def digest_folder(folder: Path) -> str:
@@ -110,10 +113,10 @@ def digest_folder(folder: Path) -> str:
     return total.hexdigest()
 
 
-def digest_model(folder: Path, base: Path | None = None) -> str:
+def digest_model(folder: Path, base_digest: str = "") -> str:
     """The digest of a checkpoint: that of its folder, and of the weights of its base where it has one."""
     own = digest_folder(folder)
-    return hashlib.sha256(f"{own} {digest_weights(base)}".encode()).hexdigest() if base else own
+    return hashlib.sha256(f"{own} {base_digest}".encode()).hexdigest() if base_digest else own
 
 
 def digest_weights(folder: Path) -> str:
@@ -209,8 +212,8 @@ def _fetch(reference: str) -> Path:
     return _download_from_hub(reference)
 
 
-def _find_base(adapter: Adapter, reference: str) -> Path:
-    """The folder of an adapter's base, which must hold the weights that it was trained on.
+def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
+    """The folder of an adapter's base, which must hold the weights that it was trained on, and their digest.
 
     Args:
       adapter: the adapter.
@@ -247,7 +250,7 @@ def _find_base(adapter: Adapter, reference: str) -> Path:
             f"expected the base of adapter {name!r} with weights of digest {card.base_digest[:16]}, found "
             f"{found[:16]} at {display_uri(reference or adapter.base)!r}; give the base it was trained on as --base"
         )
-    return folder
+    return folder, found
 
 
 def _download(url: str) -> Path:

@@ -19,11 +19,6 @@ LAYERS = ("bert.encoder.layer.0", "bert.encoder.layer.1")
 BASE_SIZE = 2 * (4 * (32 * 32 + 32) + (32 * 64 + 64) + (64 * 32 + 32) + 4 * 32) + (21 + 32 + 2) * 32 + 64
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
-
-
 def _apply(model, spec):
     method, config = parse_spec(spec, {name: method.config for name, method in METHODS.items()}, flag="--method")
     return METHODS[method].apply(model, config)

@@ -15,11 +15,6 @@ IDS = torch.tensor([[2, 5, 11, 12, 8, 19, 3], [2, 6, 13, 3, 0, 0, 0]])
 MASK = (IDS > 0).long()
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
-
-
 @pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert", "deberta-v2", "mpnet", "modernbert"])
 @pytest.mark.parametrize("spec", ["adapter:size=4", "prompt:tokens=3", "prefix:tokens=3"])
 def test_attach_adapter_gives_the_model_that_was_trained(tmp_path, kind, spec, monkeypatch):

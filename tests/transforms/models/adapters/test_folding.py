@@ -28,11 +28,6 @@ FOLDED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
-
-
 @pytest.mark.parametrize("spec", ["lora:rank=4", "lora:rank=4,rslora=true,alpha=3", "lora:rank=4,dora=true", "ia3"])
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert"])
 def test_fold_weights_equals_what_peft_merges(tmp_path, kind, spec):

@@ -3,13 +3,8 @@ import json
 import pytest
 
 from schemas.errors import CheckpointError
-from tests.training.recipes import make_adapter, make_encoder
+from tests.training.recipes import make_adapter
 from transforms.models.adapters.stored import CONFIG_NAME, WEIGHTS_NAME, is_adapter, read_adapter
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 def _edit(folder, **changes):
