@@ -13,7 +13,7 @@ from pipelines.labels import inspect_labels
 from pipelines.options import option, parse_options
 from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from schemas.receipts import Receipt
@@ -160,8 +160,7 @@ def _choose_sources(opened: _OpenRun, names: Sequence[str]) -> _OpenRun:
     for name in names:
         found = {source for source in sources if source == name or source.endswith(f"/{name}")}
         if not found:
-            near = difflib.get_close_matches(name, [*sources, *(Path(source).name for source in sources)], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = suggest(name, [*sources, *(Path(source).name for source in sources)])
             raise ConfigError(f"expected --source to be an input file of this run, found {name!r}{hint}")
         chosen |= found
     return dataclasses.replace(opened, slices=tuple(s for s in opened.slices if s.file.source in chosen))

@@ -6,7 +6,6 @@ Nothing here imports Beam before a job runs, so that `--help` answers at once.
 import argparse
 import contextlib
 import dataclasses
-import difflib
 import io
 import logging
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, suggest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +23,8 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+
+_NEAR = 0.5
 
 LOCAL_WORKER_FLAGS = ("--direct_num_workers", "--direct_running_mode")
 """Beam's flags for the workers of a local runner, for which our own workers stand."""
@@ -151,7 +152,7 @@ def read_values(content: Mapping[str, Any], options: type, *, where: str, remedy
     for key, value in content.items():
         name = key.replace("-", "_")
         if name not in choices:
-            raise ConfigError(f"unknown key {key!r} in {where!r}{_nearest(name, choices)}{remedy}")
+            raise ConfigError(f"unknown key {key!r} in {where!r}{suggest(name, choices, cutoff=_NEAR)}{remedy}")
         values[name] = _coerce(value, hints[name], f"key {key!r} in {where!r}")
         if choices[name] and values[name] not in choices[name]:
             raise ConfigError(f"expected key {key!r} in {where!r} to be one of {choices[name]}, found {value!r}")
@@ -179,7 +180,7 @@ def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool, whe
     known = beam_flag_names() if has_beam else set()
     for name in names:
         if name not in known:
-            raise ConfigError(f"unknown flag {name!r}{where}{_nearest(name, [*own, *known])}")
+            raise ConfigError(f"unknown flag {name!r}{where}{suggest(name, [*own, *known], cutoff=_NEAR)}")
     build_beam_options(flags)
 
 
@@ -254,11 +255,6 @@ def _help(field: Any) -> str:
         return text
     shown = " ".join(field.default) if isinstance(field.default, tuple) else field.default
     return f"{text} (default: {shown})".replace("%", "%%")
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:

@@ -13,6 +13,19 @@ PipelineError
   ManifestError          the run directory and the plan disagree; cannot resume
 """
 
+import difflib
+from collections.abc import Iterable
+
+
+def suggest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The end of a message about a name that is not known: the nearest that is, if one is near.
+
+    >>> suggest("lorra", ["lora", "full"]), suggest("x", ["lora"])
+    ("; did you mean 'lora'?", '')
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
 
 class PipelineError(Exception):
     """Anything spanmill raises on purpose."""

@@ -5,12 +5,11 @@ defaults hold for what is not said. So a new method or objective needs no new fl
 """
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, suggest
 
 
 def parse_spec(text: str, configs: Mapping[str, type[Any]], *, flag: str) -> tuple[str, Any]:
@@ -32,7 +31,7 @@ def parse_spec(text: str, configs: Mapping[str, type[Any]], *, flag: str) -> tup
     """
     name, _, rest = text.partition(":")
     if name not in configs:
-        raise ConfigError(f"expected {flag} to name one of {sorted(configs)}, found {name!r}{_nearest(name, configs)}")
+        raise ConfigError(f"expected {flag} to name one of {sorted(configs)}, found {name!r}{suggest(name, configs)}")
     hints = typing.get_type_hints(configs[name])
     values: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
@@ -40,7 +39,7 @@ def parse_spec(text: str, configs: Mapping[str, type[Any]], *, flag: str) -> tup
         option = key.strip().replace("-", "_")
         if option not in hints:
             known = f"options {sorted(hints)}" if hints else "no options"
-            raise ConfigError(f"expected {known} of {flag} {name}, found {key!r}{_nearest(option, hints)}")
+            raise ConfigError(f"expected {known} of {flag} {name}, found {key!r}{suggest(option, hints)}")
         if not equals:
             raise ConfigError(f"expected {option}=VALUE in {flag} {name}, found {part!r}")
         if option in values:
@@ -94,8 +93,3 @@ def _write(value: Any) -> str:
     if isinstance(value, tuple):
         return "+".join(map(_write, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
