@@ -55,6 +55,7 @@ from training.examples import (
     cut_windows,
     map_labels,
     read_files,
+    shorten_path,
     split_words,
 )
 from training.methods.methods import METHODS
@@ -521,14 +522,9 @@ def _render_command(options: TrainOptions, augment: dict[str, Any]) -> str:
         if field.name == "augment":
             values = [render_augmentation(name, config) for name, config in augment.items()]
         if field.name in ("train", "dev", "test", "base", "output"):
-            values = [_relative(item) for item in values]
+            values = [shorten_path(item) for item in values]
         words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))
     return "spanmill train \\\n  " + " \\\n  ".join(words)
-
-
-def _relative(path: str) -> str:
-    """A path as given, or its last parts where it is absolute."""
-    return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
 
 
 def _show_progress() -> None:

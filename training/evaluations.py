@@ -14,7 +14,7 @@ from typing import Any
 from schemas.checkpoints import FileScore
 from schemas.scores import MICRO, LabelScore
 from training.examples import LabelledFile
-from transforms.corpora.conll import Sentence
+from transforms.corpora.conll import Sentence, group_documents
 from transforms.pairing.tagged import TagConfig, pair_sentences
 from transforms.scoring.evaluation import Evaluation, EvaluationConfig, evaluate_block
 from transforms.scoring.results import LEVEL, exact_scores, summarise
@@ -93,15 +93,11 @@ def _evaluate(file: LabelledFile, tags: Tags, n_replicates: int) -> Evaluation:
 
 
 def _join_documents(file: LabelledFile, tags: Tags) -> Iterator[list[Sentence]]:
-    is_marked = any(sentence.opens_document for sentence in file.sentences)
-    document: list[Sentence] = []
-    for sentence, found in zip(file.sentences, tags, strict=True):
-        if document and (sentence.opens_document or not is_marked):
-            yield document
-            document = []
-        document.append(Sentence(sentence.words, tuple(sentence.tags), predicted_tags=tuple(found)))
-    if document:
-        yield document
+    sentences = [
+        Sentence(own.words, tuple(own.tags), opens_document=own.opens_document, predicted_tags=tuple(found))
+        for own, found in zip(file.sentences, tags, strict=True)
+    ]
+    return group_documents(sentences, is_marked=any(own.opens_document for own in sentences))
 
 
 def _choose_scores(report: dict[str, Any]) -> dict[str, Any]:

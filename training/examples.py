@@ -21,7 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -291,6 +291,15 @@ def short_name(uri: str) -> str:
     'btc/train.conll'
     """
     return "/".join(PurePosixPath(display_uri(uri)).parts[-2:]).lstrip("/")
+
+
+def shorten_path(path: str) -> str:
+    """A path as given, or its last parts where it is absolute, which mean something on every machine.
+
+    >>> shorten_path("models/a"), shorten_path("/somewhere/models/a")
+    ('models/a', 'models/a')
+    """
+    return "/".join(Path(path).parts[-2:]) if Path(path).is_absolute() else path
 
 
 def _read_file(file: FileRef) -> LabelledFile:

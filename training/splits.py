@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from schemas.errors import ConfigError
 from training.examples import LabelledFile, LabelledSentence
+from transforms.corpora.conll import group_documents
 
 ROLES = ("train", "dev", "test")
 _TOLERANCE = 1e-6
@@ -118,15 +119,7 @@ def _is_marked(sentences: Sequence[LabelledSentence]) -> bool:
 
 
 def _cut_units(sentences: Sequence[LabelledSentence]) -> Iterator[Unit]:
-    is_marked = _is_marked(sentences)
-    unit: Unit = []
-    for sentence in sentences:
-        if unit and (sentence.opens_document or not is_marked):
-            yield unit
-            unit = []
-        unit.append(sentence)
-    if unit:
-        yield unit
+    return group_documents(sentences, is_marked=_is_marked(sentences))
 
 
 def _choose_sides(

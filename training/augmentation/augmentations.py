@@ -17,7 +17,7 @@ from training.augmentation import (
     typos,
 )
 from training.augmentation.copies import Copies, Material
-from training.examples import LabelledSentence, split_sentences
+from training.examples import LabelledSentence, shorten_path, split_sentences
 from training.specs import render_spec
 from transforms.models.checkpoint import digest_file, digest_folder
 
@@ -114,8 +114,7 @@ def describe_augmentations(configs: Mapping[str, Any]) -> dict[str, Any]:
 
 def render_augmentation(name: str, config: Any) -> str:
     """The spec of an augmentation, without what only this machine knows."""
-    paths = {option: Path(getattr(config, option)) for option in _find_paths(config)}
-    shown = {option: "/".join(path.parts[-2:]) if path.is_absolute() else str(path) for option, path in paths.items()}
+    shown = {option: shorten_path(str(Path(getattr(config, option)))) for option in _find_paths(config)}
     return render_spec(name, dataclasses.replace(config, **shown))
 
 

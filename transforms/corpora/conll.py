@@ -18,7 +18,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -35,6 +35,15 @@ _TEXT = re.compile(r"#\s*text\s*=\s?(.*)")
 _DOCSTART = "-DOCSTART-"
 _MARK = re.compile(rb"-DOCSTART-|^#\s*newdoc(\s|$)", re.MULTILINE)
 _BLANK = " \t\r\n"
+
+
+class _Opening(Protocol):
+    @property
+    def opens_document(self) -> bool:
+        """Whether a mark of a new document stands before it."""
+
+
+AnySentence = TypeVar("AnySentence", bound=_Opening)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,15 +211,21 @@ def read_documents(file: FileRef, config: CorpusConfig, *, has_predicted: bool =
     """
     with open_stream(file) as stream:
         is_marked = _holds_marks(stream)
-    document: list[Sentence] = []
     with open_stream(file) as stream:
         lines = _decode_lines(stream, file.source)
         columns = config.conll_columns
-        for sentence in parse_sentences(lines, source=file.source, columns=columns, has_predicted=has_predicted):
-            if document and (sentence.opens_document or not is_marked):
-                yield document
-                document = []
-            document.append(sentence)
+        sentences = parse_sentences(lines, source=file.source, columns=columns, has_predicted=has_predicted)
+        yield from group_documents(sentences, is_marked=is_marked)
+
+
+def group_documents(sentences: "Iterable[AnySentence]", *, is_marked: bool) -> "Iterator[list[AnySentence]]":
+    """Sentences to documents: those up to the next mark, or one each where documents are not marked."""
+    document: list[AnySentence] = []
+    for sentence in sentences:
+        if document and (sentence.opens_document or not is_marked):
+            yield document
+            document = []
+        document.append(sentence)
     if document:
         yield document
 
