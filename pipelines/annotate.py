@@ -17,15 +17,13 @@ from pipelines.signals import stopping_on_signals
 from pipelines.taggers import configure
 from pipelines.tuning import recall_budget, tune_budget
 from schemas.errors import ConfigError, FileError, InputError, PipelineError, StorageError
-from schemas.labels import TagSet
 
 if TYPE_CHECKING:
     from pipelines.supervision import Supervision
     from schemas.slices import FileRef, Slice
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
-    from transforms.models.catalog import CheckpointTaggerConfig
-    from transforms.models.panel import PanelConfig
+    from transforms.models.tagger import TaggerConfig
     from transforms.storage.runs import RunState
     from transforms.storage.store import Store
 
@@ -115,7 +113,7 @@ class _Job:
 
     options: AnnotateOptions
     corpus: "CorpusConfig"
-    tagger: "CheckpointTaggerConfig | PanelConfig"
+    tagger: "TaggerConfig"
     entities: "EntityConfig"
     settings: dict[str, Any]
     root: str
@@ -193,7 +191,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     tagger = configure(
         options, threads=share_threads(supervision.workers if supervision else 1), is_local=is_local(beam_flags)
     )
-    check_labels(entities, TagSet(tagger.tags, tagger.scheme).labels)
+    check_labels(entities, tagger.labels)
     settings = {
         "schema_version": SCHEMA_VERSION,
         "corpus": corpus.describe(),
@@ -225,11 +223,11 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     return _Job(options, corpus, tagger, entities, settings, root, store, state, supervision)
 
 
-def _set_budget(job: _Job, pending: Sequence["Slice"]) -> "CheckpointTaggerConfig | PanelConfig":
+def _set_budget(job: _Job, pending: Sequence["Slice"]) -> "TaggerConfig":
     """The tagger with the budget of a batch that was asked for, is measured now, or is remembered."""
-    from transforms.models.panel import PanelConfig
+    from transforms.models.catalog import CheckpointTaggerConfig
 
-    if isinstance(job.tagger, PanelConfig):
+    if not isinstance(job.tagger, CheckpointTaggerConfig):
         return job.tagger
     if job.options.tune:
         return tune_budget(job.tagger, job.corpus, pending)
@@ -421,7 +419,7 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
         yield f"no {unreached} was written, as --thresholds has none that would give the wanted precision"
     matches = (report["scores"] or {"matches": {}})["matches"]
     gold = [label for label, (found, _, missed) in matches.items() if found + missed]
-    own = TagSet(job.tagger.tags, job.tagger.scheme).labels
+    own = job.tagger.labels
     if gold and not set(gold) & set(own):
         yield f"gold has the labels {gold[:9]} and the model {list(own)[:9]}; spanmill evaluate --map makes them meet"
 

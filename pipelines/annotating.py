@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from schemas.slices import Slice
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
-    from transforms.models.catalog import CheckpointTaggerConfig
-    from transforms.models.panel import PanelConfig
+    from transforms.models.tagger import TaggerConfig
     from transforms.storage.commits import Member
 
 
@@ -35,7 +34,7 @@ class SliceWork:
 
     root: str
     corpus: "CorpusConfig"
-    tagger: "CheckpointTaggerConfig | PanelConfig"
+    tagger: "TaggerConfig"
     entities: "EntityConfig"
     output_format: str
     layout: str

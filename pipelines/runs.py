@@ -49,8 +49,9 @@ class Run:
 
     @property
     def labels(self) -> list[str]:
-        """Labels of its model, in the model's order."""
-        labels = (split_tag(tag)[1] for tag in self.settings["tagger"].get("tags", ()))
+        """Labels of its taggers, in their order."""
+        tagger = self.settings["tagger"]
+        labels = tagger.get("labels") or (split_tag(tag)[1] for tag in tagger.get("tags", ()))
         return [label for label in dict.fromkeys(labels) if label]
 
     @property

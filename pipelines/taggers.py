@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from transforms.models.backends import BackendConfig
     from transforms.models.catalog import CheckpointTaggerConfig
     from transforms.models.checkpoint import Checkpoint
-    from transforms.models.panel import PanelConfig
+    from transforms.models.tagger import TaggerConfig
 
 
-def configure(options: "AnnotateOptions", *, threads: int, is_local: bool) -> "CheckpointTaggerConfig | PanelConfig":
+def configure(options: "AnnotateOptions", *, threads: int, is_local: bool) -> "TaggerConfig":
     """Finds the models that options name, and says how they are run.
 
     Args:

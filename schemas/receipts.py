@@ -28,6 +28,7 @@ class Tally:
       windows: windows they were cut into.
       computed_tokens: tokens the model computed, with overlap, special tokens and padding.
       seconds: time by stage, summed over workers; tokenizing runs beside the forward pass.
+      counts: what else taggers count, by name.
       matches: gold entities found, spurious and missed by label, strict, when the corpus carries gold.
     """
 
@@ -43,6 +44,7 @@ class Tally:
     windows: int = 0
     computed_tokens: int = 0
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     matches: Mapping[str, list[int]] = dataclasses.field(default_factory=dict)
 
     def __add__(self, other: "Tally") -> "Tally":

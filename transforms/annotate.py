@@ -16,7 +16,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.shared import Shared
 
 from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
-from transforms.models.catalog import TaggerConfig
+from transforms.models.tagger import TaggerConfig
 from transforms.read import SlicePart
 from transforms.workers.heartbeats import at_work
 from transforms.workers.isolation import IsolatedAnnotator

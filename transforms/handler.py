@@ -13,8 +13,7 @@ from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler
 
-from transforms.models.catalog import TaggerConfig
-from transforms.models.tagger import Tagger
+from transforms.models.tagger import Tagger, TaggerConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -244,6 +244,7 @@ class Annotator:
             windows=int(tagging.windows[good].sum()),
             computed_tokens=tagging.computed_tokens,
             seconds=tagging.seconds,
+            counts=tagging.counts,
             matches=self._match(documents, columns, good),
         )
 

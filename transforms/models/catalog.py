@@ -1,9 +1,10 @@
-"""The kinds of tagger, each a config that loads its model once per process and builds a tagger per thread."""
+"""Token-classification checkpoints as taggers: loaded once per process, with a tokenizer for each thread."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any
 
 from schemas.errors import CheckpointError
+from schemas.labels import TagSet
 from schemas.slices import display_uri
 from transforms.models.backends import BackendConfig
 from transforms.models.checkpoint import Checkpoint, find_checkpoint, read_tokenizer
@@ -15,19 +16,6 @@ from transforms.models.torch_classifier import TorchClassifier
 from transforms.models.window_tagger import DecodingConfig, WindowTagger
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig
-
-
-class TaggerConfig(Protocol):
-    """What travels to the workers in place of a model."""
-
-    def describe(self) -> dict[str, Any]:
-        """Everything about it that changes output, by name."""
-
-    def load(self) -> Any:
-        """Loads what threads share; called once per process."""
-
-    def build(self, shared: Any) -> Tagger:
-        """A tagger for one thread, around what `load` gave."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +45,11 @@ class CheckpointTaggerConfig:
     batch_tokens: int
     dedupe: bool = True
     base: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of its tags."""
+        return TagSet(self.tags, self.scheme).labels
 
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""

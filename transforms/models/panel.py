@@ -17,9 +17,7 @@ import numpy as np
 
 from schemas.annotations import join_label
 from schemas.errors import ConfigError, RecordError
-from schemas.labels import OUTSIDE, split_tag
-from transforms.models.catalog import CheckpointTaggerConfig, LoadedModel
-from transforms.models.tagger import Tagger, Tagging
+from transforms.models.tagger import Tagger, TaggerConfig, Tagging
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -51,7 +49,9 @@ class PanelTagger:
         """Taggings of the same texts to one; tokens and windows are the first tagger's."""
         failures: dict[int, RecordError] = {}
         seconds: dict[str, float] = {}
-        for tagging in taggings:
+        counts: dict[str, int] = {}
+        for name, tagging in zip(self.names, taggings, strict=True):
+            counts.update({join_label(name, count): number for count, number in tagging.counts.items()})
             failures.update({at: error for at, error in tagging.failures.items() if at not in failures})
             for stage, spent in tagging.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
@@ -73,6 +73,7 @@ class PanelTagger:
             failures=failures,
             computed_tokens=sum(tagging.computed_tokens for tagging in taggings),
             seconds=seconds,
+            counts=counts,
         )
 
 
@@ -84,7 +85,7 @@ class PanelConfig:
       members: (name, tagger) of each, in the order of their columns.
     """
 
-    members: tuple[tuple[str, CheckpointTaggerConfig], ...]
+    members: tuple[tuple[str, TaggerConfig], ...]
 
     @property
     def digest(self) -> str:
@@ -94,26 +95,16 @@ class PanelConfig:
         ).hexdigest()
 
     @property
-    def scheme(self) -> str:
-        """The scheme of `tags`."""
-        return "BIO"
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Tags in BIO of the labels of all members, each behind its member's name."""
-        labels = [
-            join_label(name, label)
-            for name, tagger in self.members
-            for label in dict.fromkeys(filter(None, (split_tag(tag)[1] for tag in tagger.tags)))
-        ]
-        return (OUTSIDE, *(f"{prefix}-{label}" for label in labels for prefix in "BI"))
+    def labels(self) -> tuple[str, ...]:
+        """Labels of all members, each behind its member's name."""
+        return tuple(join_label(name, label) for name, tagger in self.members for label in tagger.labels)
 
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
         return {
             "tagger": "panel",
             "model": self.digest,
-            "tags": list(self.tags),
+            "labels": list(self.labels),
             "members": {name: tagger.describe() for name, tagger in self.members},
         }
 
@@ -130,7 +121,7 @@ class PanelConfig:
 class LoadedPanel:
     """What the threads of a process share: the models by name."""
 
-    members: dict[str, LoadedModel]
+    members: dict[str, Any]
 
 
 def check_names(names: Sequence[str], *, flag: str) -> None:

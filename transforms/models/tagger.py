@@ -1,12 +1,13 @@
-"""What a model is to the rest of spanmill: two small protocols.
+"""What a model is to the rest of spanmill: three small protocols.
 
-A Tagger turns texts into entities and is what the annotator holds. A TokenClassifier turns token ids into tag
+A Tagger turns texts into entities and is what the annotator holds. A TaggerConfig is what travels to the workers in its
+place. A TokenClassifier turns token ids into tag
 probabilities; `window_tagger` makes a Tagger of one.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ class Tagging:
       failures: texts that could not be tagged, and why.
       computed_tokens: tokens computed, with overlap, special tokens and padding.
       seconds: time by stage.
+      counts: what else the tagger counts, by name, such as the tokens of answers; whole numbers.
     """
 
     document: IntArray
@@ -45,6 +47,7 @@ class Tagging:
     failures: Mapping[int, RecordError]
     computed_tokens: int
     seconds: Mapping[str, float]
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Tagger(Protocol):
@@ -67,6 +70,27 @@ class Tagger(Protocol):
         Returns:
           A function that waits for their entities, to be called once, in the order in which texts were begun.
         """
+
+
+class TaggerConfig(Protocol):
+    """What travels to the workers in place of a tagger."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what answers, hex: the `model` column of annotations."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that its taggers may give."""
+
+    def describe(self) -> dict[str, Any]:
+        """Everything about it that changes output, by name; among it `tagger`, the kind, and `model`, the digest."""
+
+    def load(self) -> Any:
+        """Loads what threads share; called once per process."""
+
+    def build(self, shared: Any) -> Tagger:
+        """A tagger for one thread, around what `load` gave."""
 
 
 class TokenClassifier(Protocol):

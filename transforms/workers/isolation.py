@@ -12,7 +12,7 @@ import pyarrow as pa
 from schemas.errors import DeviceError, ModelError, PipelineError, RecordError
 from schemas.receipts import sum_tallies
 from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
-from transforms.models.catalog import TaggerConfig
+from transforms.models.tagger import TaggerConfig
 from transforms.workers.heartbeats import beat
 from transforms.workers.subprocesses import Child, describe_status
 

@@ -1,0 +1,1 @@
+"""Language models: what answers prompts, here or behind an endpoint."""

@@ -1,0 +1,1 @@
+"""Prompts: templates, examples, answers and what of them stands in the text."""
