@@ -14,6 +14,7 @@ from pipelines.options import option, parse_options, parse_pairs, read_values
 from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
+from schemas.specs import parse_spec, parse_specs, render_spec
 from training.adapters import write_adapter
 from training.augmentation.augmentations import (
     AUGMENTATIONS,
@@ -64,7 +65,6 @@ from training.reports import build_report, list_epochs, write_report
 from training.scorer import Scorer
 from training.scores import micro_f1
 from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
-from training.specs import parse_spec, parse_specs, render_spec
 from training.splits import ROLES, parse_shares, split_files
 from training.states import count_weights
 from training.trainer import Outcome, prepare_work, train

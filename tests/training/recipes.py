@@ -7,12 +7,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from schemas.checkpoints import CARD_NAME, CheckpointCard
+from schemas.specs import parse_spec
 from training.adapters import write_adapter
 from training.checkpoints import weights_digest
 from training.encoders import digest_weights, load_model, open_encoder
 from training.examples import build_bio_tags
 from training.methods.methods import METHODS
-from training.specs import parse_spec
 from training.states import count_weights
 
 PEOPLE = ("anna", "otto", "mia")

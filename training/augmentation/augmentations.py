@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schemas.specs import render_spec
 from training.augmentation import (
     back_translation,
     casing,
@@ -18,7 +19,6 @@ from training.augmentation import (
 )
 from training.augmentation.copies import Copies, Material
 from training.examples import LabelledSentence, shorten_path, split_sentences
-from training.specs import render_spec
 from transforms.models.checkpoint import digest_file, digest_folder
 
 if TYPE_CHECKING:

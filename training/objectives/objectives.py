@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.errors import ConfigError
+from schemas.specs import parse_specs
 from training.objectives import cross_entropy, fgm, focal, freelb, pgd, rdrop
 from training.objectives.attacks import Adversary, Attack
 from training.objectives.steps import Setting, Step, Task
-from training.specs import parse_specs
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -57,6 +57,7 @@ def build_report(tally: Tally, *, run: Mapping[str, Any]) -> dict[str, Any]:
         "documents_per_s": _divide(run.get("documents_this_start"), seconds),
         "tokens_per_s": _divide(run.get("tokens_this_start"), seconds),
         "stages": _share_seconds(tally.seconds),
+        "counts": dict(sorted(tally.counts.items())),
         "scores": _report_scores(tally.matches),
     }
 

@@ -52,6 +52,8 @@ def _summary_tables(report: Mapping[str, Any]) -> Iterator[Table]:
     if report["dead_letters_by_error"]:
         letters = [(error, f"{n:,}") for error, n in rank_counts(report["dead_letters_by_error"]).items()]
         yield make_table("dead letters", ("error", "letters"), letters)
+    if report.get("counts"):
+        yield make_table("counted by taggers", ("what", "count"), [(k, f"{n:,}") for k, n in report["counts"].items()])
     if report["stages"]:
         stages = [(stage, report["stages"][stage]) for stage in order_stages(report["stages"])]
         times = [(stage, format_duration(value["seconds"]), format_share(value["share"])) for stage, value in stages]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from schemas.errors import ConfigError
+from schemas.specs import parse_spec
 from tests.training.augmentation.recipes import ANNA, OTTO, RIVER, SENTENCES, make_material, surfaces
 from tests.training.recipes import make_tokenizer
 from training.augmentation.augmentations import (
@@ -19,7 +20,6 @@ from training.augmentation.augmentations import (
 )
 from training.augmentation.copies import CopiesConfig
 from training.examples import split_sentences
-from training.specs import parse_spec
 
 SPECS = {
     "mention-swap": "mention-swap:rate=0.8",

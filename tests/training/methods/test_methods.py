@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from schemas.errors import ConfigError
+from schemas.specs import parse_spec
 from tests.training.recipes import TAG_SET, make_encoder
 from training.encoders import build_skeleton, load_model, open_encoder
 from training.methods.methods import METHODS
-from training.specs import parse_spec
 from training.states import count_weights, trained_weights
 
 HEAD = ("classifier.weight", "classifier.bias")

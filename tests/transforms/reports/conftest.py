@@ -32,6 +32,7 @@ TALLY = Tally(
     windows=1_100,
     computed_tokens=125_000,
     seconds={"write": 10.0, "forward": 75.0, "read": 15.0},
+    counts={"mentions/exact": 1_234, "mentions/not-found": 56},
     matches={"PER": [3, 1, 0], "LOC": [0, 0, 2]},
 )
 

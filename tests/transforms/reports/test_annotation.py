@@ -59,6 +59,14 @@ def test_build_report_of_a_sum_is_of_the_whole():
     assert report["failed_fraction"] == REPORT["failed_fraction"]
 
 
+def test_what_taggers_counted_adds_up_and_is_shown():
+    report = build_report(sum_tallies([TALLY, TALLY, dataclasses.replace(TALLY, counts={})]), run=RUN)
+    assert report["counts"] == {"mentions/exact": 2_468, "mentions/not-found": 112}
+    assert "2,468" in render_html(report, [])
+    without = build_report(dataclasses.replace(TALLY, counts={}), run=RUN)
+    assert 'id="counts"' not in render_html(without, [])
+
+
 def test_build_report_is_json():
     assert json.loads(dump_json(REPORT)) == REPORT
 

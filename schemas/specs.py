@@ -1,4 +1,4 @@
-"""How methods, objectives and augmentations are asked for: `name` or `name:option=value,option=value`.
+"""How taggers, methods, objectives and augmentations are asked for: `name` or `name:option=value,option=value`.
 
 Each is a frozen dataclass in a registry; its fields are the options, their types say how a value is read, and the
 defaults hold for what is not said. So a new method or objective needs no new flag.

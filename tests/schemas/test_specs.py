@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from schemas.errors import ConfigError
-from training.specs import parse_spec, parse_specs, render_spec
+from schemas.specs import parse_spec, parse_specs, render_spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
