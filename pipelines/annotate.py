@@ -43,6 +43,11 @@ class AnnotateOptions:
     adapter: tuple[str, ...] = option(
         "in place of --model: adapters of one base, a column of entities each", (), metavar="[NAME=]DIR"
     )
+    tagger: tuple[str, ...] = option(
+        "what annotates: model (the default), prompt, gliner or gazetteer; several have a column of entities each",
+        (),
+        metavar="[NAME=]KIND[:OPTION=VALUE,...]",
+    )
     format: str = option("format of the input", "auto", choices=("auto", "parquet", "jsonl", "text", "conll"))
     text_column: str = option("column or key of the text", "text")
     id_column: str = option("column or key of the id (default: id where there is one, else file#row)", "")
@@ -353,7 +358,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
         "settings": job.settings,
         "versions": versions(),
         "model": {
-            "name": ", ".join(map(_show, job.options.adapter or (job.options.model,))),
+            "name": ", ".join(map(_show, job.options.adapter or job.options.tagger or (job.options.model,))),
             "digest": job.tagger.digest,
         },
         "inputs": inputs,

@@ -1,73 +1,135 @@
-"""From options to what annotates: one model, or several adapters of one base under their names."""
+"""From options to what annotates: one tagger, or several under their names with a column of entities each."""
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.tuning import DEFAULT_BATCH_TOKENS
 from schemas.errors import ConfigError
+from schemas.specs import parse_spec
 
 if TYPE_CHECKING:
     from pipelines.annotate import AnnotateOptions
     from transforms.models.backends import BackendConfig
-    from transforms.models.catalog import CheckpointTaggerConfig
     from transforms.models.checkpoint import Checkpoint
     from transforms.models.tagger import TaggerConfig
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """A token-classification checkpoint.
+
+    Attributes:
+      model: folder, URL or hub name.
+      base: base model of an adapter, where it is not where it was at training.
+    """
+
+    model: str = ""
+    base: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Setting:
+    """What a person asked for, and where taggers will run.
+
+    Attributes:
+      options: the options of the job.
+      threads: threads of a model in each process, where the options leave that open.
+      is_local: whether models run on this machine, whose devices can be checked.
+    """
+
+    options: "AnnotateOptions"
+    threads: int
+    is_local: bool
+
+
 def configure(options: "AnnotateOptions", *, threads: int, is_local: bool) -> "TaggerConfig":
-    """Finds the models that options name, and says how they are run.
+    """Finds the taggers that options name, and says how they are run.
 
     Args:
       options: what a person asked for.
-      threads: threads of the model in each process, where the options leave that open.
-      is_local: whether the models run on this machine, whose devices can be checked.
+      threads: threads of a model in each process, where the options leave that open.
+      is_local: whether models run on this machine, whose devices can be checked.
 
     Raises:
       CheckpointError: a model is not there, unsafe or incomplete.
       ConfigError: options do not go together, or a device is not there.
     """
-    from transforms.models.checkpoint import find_checkpoint
-    from transforms.models.panel import PanelConfig, check_names
+    from transforms.models.catalog import CheckpointTaggerConfig
 
     if not is_local and options.tune:
         raise ConfigError(
             "expected a local runner for --tune, which measures this machine; leave out --tune or --runner"
         )
-    if not options.adapter:
-        checkpoint = find_checkpoint(options.model, scheme=options.scheme, base=options.base)
-        return _configure_one(options, checkpoint, _choose_backend(options, checkpoint, threads, is_local=is_local))
+    setting = _Setting(options, threads, is_local)
+    tagger = _configure_adapters(setting) if options.adapter else _configure_taggers(setting)
+    if options.tune and not isinstance(tagger, CheckpointTaggerConfig):
+        raise ConfigError("expected a single model with --tune, found other taggers; set --batch-tokens")
+    return tagger
+
+
+def _configure_taggers(setting: _Setting) -> "TaggerConfig":
+    """What --tagger says: one tagger without a name is that tagger, several are a panel."""
+    from transforms.models.panel import PanelConfig, check_names
+
+    options = setting.options
+    asked = [_split_kind(text) for text in options.tagger or ("model",)]
+    is_panel = len(asked) > 1 or bool(asked[0][0])
+    names = [name or spec.partition(":")[0] for name, spec in asked]
+    if is_panel:
+        check_names(names, flag="--tagger", example="a=prompt:shots=5")
+    _check_flags(options, [spec.partition(":")[0] for _, spec in asked])
+    configs = {name: kind.options for name, kind in KINDS.items()}
+    members = []
+    for name, (_, spec) in zip(names, asked, strict=True):
+        kind, chosen = parse_spec(spec, configs, flag="--tagger")
+        members.append((name, KINDS[kind].configure(setting, _fill(chosen, options))))
+    return PanelConfig(tuple(members)) if is_panel else members[0][1]
+
+
+def _configure_adapters(setting: _Setting) -> "TaggerConfig":
+    """What --adapter says: adapters of one base."""
+    from transforms.models.checkpoint import find_checkpoint
+    from transforms.models.panel import PanelConfig, check_names
+
+    options = setting.options
     if options.model != "default":
         raise ConfigError(
             f"expected --model or --adapter, found both; the base of {options.adapter[0]!r} is known to it"
         )
-    if options.tune:
-        raise ConfigError("expected --model with --tune, found --adapter; set --batch-tokens")
-    folders = dict(map(_split_name, options.adapter))
-    check_names([name for name, _ in map(_split_name, options.adapter)], flag="--adapter")
-    checkpoints = {
-        name: find_checkpoint(folder, scheme=options.scheme, base=options.base) for name, folder in folders.items()
-    }
+    if options.tagger:
+        raise ConfigError(
+            "expected --tagger or --adapter, found both; an adapter may also be --tagger NAME=model:model=DIR"
+        )
+    pairs = list(map(_split_folder, options.adapter))
+    check_names([name for name, _ in pairs], flag="--adapter", example="a=FOLDER")
+    checkpoints = {name: find_checkpoint(folder, scheme=options.scheme, base=options.base) for name, folder in pairs}
     bases = {name: checkpoint.base_digest for name, checkpoint in checkpoints.items()}
     if len(set(bases.values())) > 1 or not all(bases.values()):
         found = ", ".join(f"{name} {digest[:16] or 'none'}" for name, digest in bases.items())
         raise ConfigError(f"expected --adapter with adapters of one base, found bases {found}; run them one by one")
-    members = tuple(
-        (name, _configure_one(options, checkpoint, _choose_backend(options, checkpoint, threads, is_local=is_local)))
-        for name, checkpoint in checkpoints.items()
+    return PanelConfig(
+        tuple((name, _configure_checkpoint(setting, checkpoint)) for name, checkpoint in checkpoints.items())
     )
-    return PanelConfig(members)
 
 
-def _configure_one(
-    options: "AnnotateOptions", checkpoint: "Checkpoint", backend: "BackendConfig"
-) -> "CheckpointTaggerConfig":
+def _configure_model(setting: _Setting, chosen: ModelOptions) -> "TaggerConfig":
+    from transforms.models.checkpoint import find_checkpoint
+
+    checkpoint = find_checkpoint(chosen.model, scheme=setting.options.scheme, base=chosen.base)
+    return _configure_checkpoint(setting, checkpoint)
+
+
+def _configure_checkpoint(setting: _Setting, checkpoint: "Checkpoint") -> "TaggerConfig":
     from transforms.models.catalog import configure_tagger
     from transforms.models.window_tagger import DecodingConfig
     from transforms.text.windows import WindowConfig
 
+    options = setting.options
     return configure_tagger(
         checkpoint,
-        backend=backend,
+        backend=_choose_backend(setting, checkpoint),
         windows=WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens),
         decoding=DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation),
         batch_tokens=options.batch_tokens or DEFAULT_BATCH_TOKENS[options.device.partition(":")[0]],
@@ -75,29 +137,81 @@ def _configure_one(
     )
 
 
-def _choose_backend(
-    options: "AnnotateOptions", checkpoint: "Checkpoint", threads: int, *, is_local: bool
-) -> "BackendConfig":
+def _choose_backend(setting: _Setting, checkpoint: "Checkpoint") -> "BackendConfig":
     from transforms.models.backends import BackendConfig, check_device
     from transforms.models.engines import choose_backend
 
+    options = setting.options
     backend = BackendConfig(
         backend=choose_backend(checkpoint, device=options.device, precision=options.precision)
         if options.backend == "auto"
         else options.backend,
         device=options.device,
         precision=options.precision,
-        threads=options.threads or threads,
+        threads=options.threads or setting.threads,
     )
-    if is_local:
+    if setting.is_local:
         check_device(backend)
     return backend
 
 
-def _split_name(adapter: str) -> tuple[str, str]:
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A kind of tagger.
+
+    Attributes:
+      options: frozen dataclass of what its spec may say.
+      configure: makes the config of one.
+      flags: flags of the job that stand for options that a spec leaves out.
+    """
+
+    options: type[Any]
+    configure: Callable[[_Setting, Any], "TaggerConfig"]
+    flags: tuple[str, ...]
+
+
+KINDS = {
+    "model": _Kind(ModelOptions, _configure_model, ("model", "base")),
+}
+
+
+def _check_flags(options: "AnnotateOptions", kinds: Sequence[str]) -> None:
+    """Refuses flags that no tagger of the run has a use for."""
+    used = {flag for kind in kinds if kind in KINDS for flag in KINDS[kind].flags}
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    for flag in sorted({flag for kind in KINDS.values() for flag in kind.flags} - used):
+        if getattr(options, flag) != defaults[flag]:
+            takers = " or ".join(sorted(name for name, kind in KINDS.items() if flag in kind.flags))
+            raise ConfigError(
+                f"expected --{flag.replace('_', '-')} with --tagger {takers}, found it with {', '.join(kinds)}"
+            )
+
+
+def _fill(chosen: Any, options: "AnnotateOptions") -> Any:
+    """The options of a spec, with flags of the job for what it leaves out."""
+    left = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(chosen)
+        if getattr(chosen, field.name) == field.default and hasattr(options, field.name)
+    }
+    return dataclasses.replace(chosen, **left)
+
+
+def _split_kind(text: str) -> tuple[str, str]:
+    """`NAME=KIND:OPTION=VALUE` to name and spec; the name may be left out.
+
+    >>> _split_kind("llm=prompt:shots=5"), _split_kind("gazetteer:file=names.csv")
+    (('llm', 'prompt:shots=5'), ('', 'gazetteer:file=names.csv'))
+    """
+    kind, colon, rest = text.partition(":")
+    name, mark, kind_only = kind.partition("=")
+    return (name, kind_only + colon + rest) if mark else ("", text)
+
+
+def _split_folder(adapter: str) -> tuple[str, str]:
     """`NAME=FOLDER` to both; a folder alone is named by its last part.
 
-    >>> _split_name("legal=models/l-2"), _split_name("models/medical/")
+    >>> _split_folder("legal=models/l-2"), _split_folder("models/medical/")
     (('legal', 'models/l-2'), ('medical', 'models/medical/'))
     """
     name, mark, folder = adapter.partition("=")

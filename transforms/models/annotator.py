@@ -117,7 +117,7 @@ class Annotator:
         self._model = model
         check_labels(config, tagger.labels)
         self._thresholds = np.array([config.threshold_of(label) for label in tagger.labels], dtype=np.float32)
-        owners = [label.partition("/")[0] if len(tagger.names) > 1 else "" for label in tagger.labels]
+        owners = [label.partition("/")[0] if any(tagger.names) else "" for label in tagger.labels]
         self._owner = np.array([tagger.names.index(owner) for owner in owners], dtype=np.int64)
         self._written = tuple(
             label.removeprefix(join_label(owner, "")) for owner, label in zip(owners, tagger.labels, strict=True)

@@ -124,22 +124,23 @@ class LoadedPanel:
     members: dict[str, Any]
 
 
-def check_names(names: Sequence[str], *, flag: str) -> None:
+def check_names(names: Sequence[str], *, flag: str, example: str) -> None:
     """Refuses names that cannot be a column's.
 
     Args:
       names: names of the taggers.
       flag: the flag that gave the names.
+      example: a value of the flag with a name in it, for errors.
 
     Raises:
       ConfigError: a name comes twice or is no word.
     """
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
-            f"expected {flag} with different names, found {twice} twice; name them, as in {flag} a=FOLDER"
+            f"expected {flag} with different names, found {twice} twice; name them, as in {flag} {example}"
         )
     for name in names:
         if not _NAME.fullmatch(name):
             raise ConfigError(
-                f"expected a name of letters, digits, _, . or - for {flag}, found {name!r}; use NAME=FOLDER"
+                f"expected a name of letters, digits, _, . or - for {flag}, found {name!r}; name it, as in {example}"
             )

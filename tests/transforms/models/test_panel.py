@@ -113,7 +113,7 @@ def test_gold_counts_for_every_tagger(panel):
 )
 def test_names_that_cannot_be_columns_are_refused(names, message):
     with pytest.raises(ConfigError) as error:
-        check_names(names, flag="--adapter")
+        check_names(names, flag="--adapter", example="a=FOLDER")
     assert message in str(error.value)
 
 
