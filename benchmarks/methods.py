@@ -5,7 +5,8 @@
 Every training is a `spanmill train` in a fresh process, as a person would type it. `methods` trains each method on
 `conll2003/train` and scores it on `conll2003/dev`, which also chooses the epoch. `few-shot` trains full, lora and
 frozen on the first 100 sentences of `crossner/ai/train`, plain and with each augmentation and objective, five seeds
-each, and scores them on `crossner/ai/test`; the epoch is chosen on `dev`. Finished trainings stand in
+each, and scores them on `crossner/ai/test`; the first 100 sentences of `dev` choose the epoch. Synonyms are those of
+WordNet (see `benchmarks.synonyms`), and left out without `--synonyms FILE`. Finished trainings stand in
 `OUTPUT/trials.jsonl` and are not done again, so the command may be stopped at any time.
 """
 
@@ -35,15 +36,16 @@ METHODS = {
 FEW_METHODS = {
     "full": ("--learning-rate", "2e-4"),
     "lora": ("--learning-rate", "2e-3"),
-    "frozen": ("--learning-rate", "5e-3"),
+    "frozen": ("--learning-rate", "1e-2"),
 }
 FEW_SENTENCES = 100
-FEW_OPTIONS = ("--epochs", "30", "--patience", "6", "--batch-size", "8")
+FEW_OPTIONS = ("--epochs", "10", "--batch-size", "4")
 VARIANTS = {
     "plain": (),
     "mention-swap": ("--augment", "mention-swap"),
     "casing": ("--augment", "casing"),
     "typos": ("--augment", "typos"),
+    "synonyms": ("--augment", "synonyms:file={synonyms}"),
     "token-swap": ("--augment", "token-swap"),
     "token-masking": ("--augment", "token-masking"),
     "concatenation": ("--augment", "concatenation"),
@@ -87,12 +89,11 @@ def plan_methods(data, base, methods, seeds):
     return [Trial("methods", method, "plain", seed, (*files, *METHODS[method])) for seed in seeds for method in methods]
 
 
-def plan_few(data, base, train, variants, seeds):
+def plan_few(files, variants, seeds, synonyms):
     """One training per method, variant and seed, seeds outermost, so that a stop leaves whole rounds."""
-    ai = f"{data}/crossner/ai"
-    files = ("--train", str(train), "--dev", f"{ai}/dev.txt", "--test", f"{ai}/test.txt", "--base", str(base))
+    added = {name: [word.format(synonyms=synonyms) for word in VARIANTS[name]] for name in variants}
     return [
-        Trial("few-shot", method, variant, seed, (*files, *rate, *FEW_OPTIONS, *VARIANTS[variant]))
+        Trial("few-shot", method, variant, seed, (*files, *rate, *FEW_OPTIONS, *added[variant]))
         for seed in seeds
         for variant in variants
         for method, rate in FEW_METHODS.items()
@@ -208,6 +209,7 @@ def main():
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of the few-shot section")
+    parser.add_argument("--synonyms", type=Path, help="file for the augmentation of that name")
     parser.add_argument("--markdown", action="store_true", help="print tables for a README")
     options = parser.parse_args()
     console = Console(highlight=False)
@@ -218,9 +220,14 @@ def main():
         trials = plan_methods(data, base, options.methods, [0])
         tables.append(tabulate_methods(run_trials(trials, options.output, console)))
     if "few-shot" in options.sections:
-        train = options.output.absolute() / "train.conll"
-        take_sentences(data / "crossner" / "ai" / "train.txt", train, FEW_SENTENCES)
-        trials = plan_few(data, base, train, options.variants, options.seeds)
+        ai, files = data / "crossner" / "ai", {}
+        for role in ("train", "dev"):
+            files[role] = options.output.absolute() / f"{role}.conll"
+            take_sentences(ai / f"{role}.txt", files[role], FEW_SENTENCES)
+        words = ("--train", files["train"], "--dev", files["dev"], "--test", ai / "test.txt", "--base", base)
+        variants = [name for name in options.variants if name != "synonyms" or options.synonyms]
+        synonyms = options.synonyms and options.synonyms.absolute()
+        trials = plan_few(tuple(map(str, words)), variants, options.seeds, synonyms)
         tables.append(tabulate_few(run_trials(trials, options.output, console)))
     for table in tables:
         if options.markdown:
