@@ -54,6 +54,12 @@ def test_each_adapter_has_a_column_with_what_it_finds_alone(adapters, tmp_path):
     assert {label.partition("/")[0] for label in report["entities_by_label"]} == {"people", "where"}
 
 
+def test_a_single_adapter_keeps_its_name(adapters, tmp_path):
+    alone = read_rows(_annotate(adapters, tmp_path / "one", "--adapter", adapters / "people"))
+    unnamed = read_rows(_annotate(adapters, tmp_path / "unnamed", "--model", adapters / "people"))
+    assert _found(alone, "entities_people") == _found(unnamed, "entities")
+
+
 def test_the_flat_layout_names_the_adapter_of_each_entity(adapters, tmp_path):
     adapter = ("--adapter", adapters / "people", adapters / "places")
     rows = read_rows(_annotate(adapters, tmp_path / "flat", *adapter, "--layout", "flat"))
