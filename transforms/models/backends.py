@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from schemas.errors import ConfigError, DeviceError
 
@@ -68,6 +69,28 @@ def memory_errors_told() -> Iterator[None]:
         if "CUDA failure" in str(error):
             raise DeviceError(f"the device failed and must be restarted: {reason}") from error
         raise
+
+
+@contextlib.contextmanager
+def torch_errors_told() -> Iterator[None]:
+    """What PyTorch says when memory runs out (try a smaller batch) or a device is broken (stop)."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        reason = text.partition("\n")[0]
+        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+            raise MemoryError(reason) from None
+        if "CUDA error" in text or type(error).__name__ == "AcceleratorError":
+            raise DeviceError(f"the device failed and must be restarted: {reason}") from error
+        raise
+
+
+def torch_type(config: BackendConfig) -> Any:
+    """The number type of PyTorch that a precision stands for."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.resolved_precision]
 
 
 def check_device(config: BackendConfig) -> None:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from transforms.models.torch_encoder import check_shapes
 from transforms.tags.schemes import SCHEMES, build_tag_set
 from transforms.text.tokens import ColumnTokenizer
 
-_CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model",
+CONTENT = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab*", "merges.txt", "*.model",
             "*.safetensors", "*.safetensors.index.json", stored.CONFIG_NAME)  # fmt: skip
 _VOCABULARIES = ("vocab*", "merges.txt", "*.model")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
@@ -85,9 +85,9 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
     Raises:
       CheckpointError: there is none, or it is unsafe, incomplete or no tagger, or its base is another.
     """
-    folder = _fetch(reference)
-    config = _read_json(folder / "config.json")
-    _refuse_unsafe(folder, config)
+    folder = fetch_model(reference)
+    config = read_object(folder / "config.json")
+    refuse_unsafe(folder, config)
     _check_tokenizer(folder)
     adapter = read_adapter(folder) if is_adapter(folder) else None
     if base and not adapter:
@@ -99,16 +99,21 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
     if tag_set.scheme not in SCHEMES:
         raise ConfigError(f"expected --scheme auto or one of {sorted(SCHEMES)}, found {scheme!r}")
     tag_set = dataclasses.replace(tag_set, transitions=read_transitions(folder, len(tags)))
-    limit = _read_limit(folder, config, taken=adapter.virtual_tokens if adapter else 0)
+    limit = read_limit(folder, config, taken=adapter.virtual_tokens if adapter else 0)
     digest = digest_model(folder, base_digest)
     return Checkpoint(reference, folder, digest, tag_set, limit, base_folder, base_digest, base)
 
 
-def digest_folder(folder: Path) -> str:
-    """SHA-256, in hex, over the names and contents of the files that make a model what it is."""
+def digest_folder(folder: Path, content: Sequence[str] = CONTENT) -> str:
+    """SHA-256, in hex, over the names and contents of the files that make a model what it is.
+
+    Args:
+      folder: the model.
+      content: patterns of their names.
+    """
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if any(fnmatch.fnmatch(path.name, pattern) for pattern in _CONTENT):
+        if any(fnmatch.fnmatch(path.name, pattern) for pattern in content):
             total.update(f"{path.name} {digest_file(path)}\n".encode())
     return total.hexdigest()
 
@@ -197,11 +202,20 @@ def read_transitions(folder: Path, n_tags: int) -> Transitions | None:
     return Transitions(tuple(map(tuple, steps)), tuple(first), tuple(last))
 
 
-def _fetch(reference: str) -> Path:
+def fetch_model(reference: str, content: Sequence[str] = CONTENT) -> Path:
+    """The folder of a model on this machine, copied into the cache where the reference is a URL or hub name.
+
+    Args:
+      reference: folder, URL, hub name or `default`.
+      content: patterns of the names of files that are copied.
+
+    Raises:
+      CheckpointError: there is none.
+    """
     if reference == "default":
         return Path(str(importlib.resources.files("assets"))) / "model"
     if "://" in reference:
-        return _download(reference)
+        return _download(reference, content)
     folder = Path(reference).expanduser().absolute()
     if folder.is_dir():
         return folder
@@ -209,7 +223,7 @@ def _fetch(reference: str) -> Path:
         raise CheckpointError(f"expected a model folder at {reference!r}, found a file")
     if not _HUB_NAME.fullmatch(reference) or reference.startswith("."):
         raise CheckpointError(f"expected a model folder at {reference!r}, found none; check --model")
-    return _download_from_hub(reference)
+    return _download_from_hub(reference, content)
 
 
 def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
@@ -235,14 +249,14 @@ def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
             f"expected a folder or hub name as base in adapter {name!r}, found a URL; give it as --base"
         )
     try:
-        folder = _fetch(reference or adapter.base)
-        config = _read_json(folder / "config.json")
+        folder = fetch_model(reference or adapter.base)
+        config = read_object(folder / "config.json")
     except CheckpointError as error:
         raise CheckpointError(
             f"expected the base of adapter {name!r} at {display_uri(reference or adapter.base)!r}, found none; "
             "give its folder, URL or hub name as --base"
         ) from error
-    _refuse_unsafe(folder, config)
+    refuse_unsafe(folder, config)
     if is_adapter(folder):
         raise CheckpointError(f"expected a whole model as base of adapter {name!r}, found an adapter")
     if (found := digest_weights(folder)) != card.base_digest:
@@ -253,10 +267,10 @@ def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
     return folder, found
 
 
-def _download(url: str) -> Path:
+def _download(url: str, content: Sequence[str]) -> Path:
     """Copies the files under a URL into the cache, once per version of them."""
     files = list_files([url])
-    key = hashlib.sha256(repr(files).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((files, content)).encode()).hexdigest()[:32]
     cache = cache_folder("models")
     target = cache / key
     if target.is_dir():
@@ -266,7 +280,7 @@ def _download(url: str) -> Path:
     for file in files:
         *_, grandparent, parent, name = ["", "", *file.source.split("/")]
         inside = Path(ENGINES_FOLDER, parent) if grandparent == ENGINES_FOLDER else Path()
-        if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*_CONTENT, CARD_NAME, *PICKLES)):
+        if inside.parts or any(fnmatch.fnmatch(name, pattern) for pattern in (*content, CARD_NAME, *PICKLES)):
             (partial / inside).mkdir(parents=True, exist_ok=True)
             with open_stream(file) as source, (partial / inside / name).open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
@@ -280,12 +294,12 @@ def _download(url: str) -> Path:
     return target
 
 
-def _download_from_hub(name: str) -> Path:
+def _download_from_hub(name: str, content: Sequence[str]) -> Path:
     import huggingface_hub
 
     try:
         return Path(
-            huggingface_hub.snapshot_download(name, allow_patterns=[*_CONTENT, CARD_NAME, f"{ENGINES_FOLDER}/*"])
+            huggingface_hub.snapshot_download(name, allow_patterns=[*content, CARD_NAME, f"{ENGINES_FOLDER}/*"])
         )
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         reason = type(error).__name__
@@ -295,7 +309,12 @@ def _download_from_hub(name: str) -> Path:
         ) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model.
+
+    Raises:
+      CheckpointError: there is no such file, or something else in it.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -309,7 +328,16 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
+def refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuses what would run code of the model's own: remote code, and weights that are no safetensors.
+
+    Args:
+      folder: the model.
+      config: what its config.json holds.
+
+    Raises:
+      CheckpointError: the model is unsafe, or its weights cannot be read.
+    """
     if "auto_map" in config:
         raise CheckpointError(f"refused model {folder.name!r}: its config.json asks for remote code (auto_map)")
     if all(path.name == CRF_NAME for path in folder.glob("*.safetensors")):
@@ -354,12 +382,12 @@ def _read_tags(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     return tags
 
 
-def _read_limit(folder: Path, config: Mapping[str, Any], *, taken: int) -> int:
+def read_limit(folder: Path, config: Mapping[str, Any], *, taken: int) -> int:
     """Most tokens of a window, of whose positions some are taken by others."""
     path = folder / "tokenizer_config.json"
     limits = []
     if path.exists():
-        limits.append(_read_json(path).get("model_max_length"))
+        limits.append(read_object(path).get("model_max_length"))
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and config.get("model_type") in (
         "roberta",

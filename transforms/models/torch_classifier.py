@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from schemas.errors import CheckpointError, ConfigError, DeviceError
+from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet
 from transforms.models.adapters.attachment import attach_adapter
 from transforms.models.adapters.stored import is_adapter, read_adapter
-from transforms.models.backends import BackendConfig, check_device
+from transforms.models.backends import BackendConfig, check_device, torch_errors_told, torch_type
 from transforms.models.tagger import FloatArray, IntArray
 from transforms.models.torch_encoder import load_encoder
 from transforms.models.torch_networks import BucketedNetwork, UnpaddedNetwork, to_device
@@ -76,8 +76,7 @@ class TorchClassifier:
         self._tag_set = tag_set
         self._device = torch.device(config.device)
         self._lock = threading.Lock()
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.resolved_precision]
-        self._model = load_network(folder, dtype, self._device, network, base=base)
+        self._model = load_network(folder, torch_type(config), self._device, network, base=base)
 
     @property
     def tag_set(self) -> TagSet:
@@ -94,7 +93,7 @@ class TorchClassifier:
 
         Probabilities of padding are zeros, or whatever the network computed for it.
         """
-        with _ErrorTranslation():
+        with torch_errors_told():
             if self._device.type == "cuda":
                 return self._submit_cuda(ids, lengths)
             with self._torch.inference_mode():
@@ -112,7 +111,7 @@ class TorchClassifier:
             done.record()
 
         def fetch() -> FloatArray:
-            with _ErrorTranslation():
+            with torch_errors_told():
                 done.synchronize()
                 return restore_shape(host.numpy(), lengths, ids.shape[1])
 
@@ -217,19 +216,3 @@ def load_model(folder: Path, dtype: Any, *, base: Path | None = None) -> Any:
         return model
     attach_adapter(model, read_adapter(folder))
     return model.to(dtype)
-
-
-class _ErrorTranslation:
-    """Tells memory that ran out (try a smaller batch) from a device that is broken (stop)."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if not isinstance(error, RuntimeError):
-            return
-        text = str(error)
-        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-            raise MemoryError(text.partition("\n")[0]) from None
-        if "CUDA error" in text or type(error).__name__ == "AcceleratorError":
-            raise DeviceError(f"the device failed and must be restarted: {text.partition(chr(10))[0]}") from error

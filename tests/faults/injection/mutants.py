@@ -441,7 +441,7 @@ def answers_zipped(forward, _):
 
 def models_unchecked(checkpoint, _):
     """Whatever a model folder holds is loaded."""
-    checkpoint._refuse_unsafe = lambda folder, config: None
+    checkpoint.refuse_unsafe = lambda folder, config: None
 
 
 def tokenizer_shared(catalog, _):
