@@ -52,6 +52,7 @@ class Answer:
       prompt_tokens: tokens of the prompt.
       cached_tokens: those of them that were computed before, for another prompt with the same beginning.
       answer_tokens: tokens of the answer.
+      requests: how often the model was asked for it; 0 for an answer that was kept from an earlier time.
     """
 
     text: str
@@ -61,3 +62,4 @@ class Answer:
     prompt_tokens: int
     cached_tokens: int
     answer_tokens: int
+    requests: int = 1

@@ -1,10 +1,13 @@
 """What a language model is to the rest of spanmill: something that answers prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from schemas.errors import RecordError
 from schemas.prompts import Answer, Message, Prompt
+
+Outcome = Answer | RecordError
+OnAnswer = Callable[[int, Outcome], None]
 
 
 class LanguageModel(Protocol):
@@ -17,10 +20,14 @@ class LanguageModel(Protocol):
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of a prompt with these messages, or an upper bound of them where the tokenizer is not known."""
 
-    def answer(self, prompts: Sequence[Prompt]) -> list[Answer | RecordError]:
+    def answer(self, prompts: Sequence[Prompt], *, on_answer: OnAnswer | None = None) -> list[Outcome]:
         """Answers each prompt, or says why it cannot be; one that fails costs its neighbours nothing.
 
         The most probable token is taken each time, so that the same prompt has the same answer.
+
+        Args:
+          prompts: what is asked.
+          on_answer: is told each prompt's position and outcome once, as soon as it is known and from any thread.
 
         Raises:
           ModelError: the model, its device or its server is broken for good.
