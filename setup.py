@@ -30,6 +30,8 @@ EXTRAS["dev"] = [
     "nervaluate==1.2.1; python_version >= '3.11'",
     "selenium>=4.27",
     "seqeval>=1.2",
+    # llama.cpp's own server, for slow tests.
+    "xllamacpp>=2026.10",
     "ruff>=0.15",
     "mypy>=1.18",
     "import-linter>=2.5",
@@ -76,6 +78,8 @@ setup(
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "fsspec>=2025.1",
+        # The client of huggingface_hub, too; spanmill asks endpoints with it.
+        "httpx2>=2.14,<3",
         "jinja2>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.26",

@@ -1,0 +1,43 @@
+"""A stand-in server for each test, and models that ask it without long waits."""
+
+import contextlib
+
+import pytest
+
+from schemas.prompts import Message, Prompt
+from tests.transforms.models.language.chat_server import ChatServer
+from transforms.models.language.endpoint import EndpointConfig, EndpointModel
+from transforms.models.language.pacing import Backoff
+
+
+@pytest.fixture
+def server():
+    server = ChatServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def open_model(server):
+    """Opens a model that asks the server, or the one at `url`; tries again after hundredths of a second."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(*, key="", backoff=None, **options):
+            config = EndpointConfig(**{"url": server.url, "model": "tiny", "timeout_s": 5.0, **options})
+            model = EndpointModel(config, key=key, backoff=backoff or Backoff(first_s=0.01, longest_s=0.05))
+            stack.callback(model.close)
+            stack.callback(server.close)  # Lets go of what hangs, before the model waits for it.
+            return model
+
+        yield open_one
+
+
+@pytest.fixture
+def ask():
+    """Text in, the prompt that consists of it out."""
+
+    def build(text, *, max_answer_tokens=16, grammar=None, system=""):
+        messages = ((Message("system", system),) if system else ()) + (Message("user", text),)
+        return Prompt(messages, max_answer_tokens, grammar)
+
+    return build
