@@ -57,6 +57,7 @@ setup(
         "transforms.tags",
         "transforms.models",
         "transforms.models.adapters",
+        "transforms.models.gazetteer",
         "transforms.models.language",
         "transforms.scoring",
         "transforms.reports",
@@ -76,6 +77,7 @@ setup(
         "transforms.reports": ["*.html.j2"],
     },
     install_requires=[
+        "ahocorasick-rs>=1.0.2,<2",
         "apache-beam>=2.77,<2.78",
         "fsspec>=2025.1",
         # The client of huggingface_hub, too; spanmill asks endpoints with it.

@@ -114,7 +114,7 @@ class ColumnTokenizer:
         starts[1:] = (words[1:] != words[:-1]) | (words[1:] < 0)
         if self._is_split_at_spaces and len(words) and not block.isascii():
             points = code_points(block)[np.minimum(offsets[:, 0], len(block) - 1)]
-            starts |= ((points[:, None] >= _UNSPACED[:, 0]) & (points[:, None] < _UNSPACED[:, 1])).any(axis=1)
+            starts |= is_unspaced(points)
         return starts
 
     def _special_ids(self) -> tuple[list[int], list[int]]:
@@ -154,6 +154,13 @@ def cut_blocks(text: str) -> Iterator[tuple[int, str]]:
 def code_points(text: str) -> npt.NDArray[np.uint32]:
     """The text's code points, (len(text),)."""
     return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+
+
+def is_unspaced(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    """Which code points belong to scripts written without spaces between words, (n,)."""
+    is_within = (points[:, None] >= _UNSPACED[:, 0]) & (points[:, None] < _UNSPACED[:, 1])
+    is_any: npt.NDArray[np.bool_] = np.any(is_within, axis=1)
+    return is_any
 
 
 def check_coverage(text: str, start: npt.NDArray[np.int32], end: npt.NDArray[np.int32]) -> None:
