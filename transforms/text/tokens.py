@@ -24,7 +24,7 @@ _BATCH_CHARACTERS = 1 << 20
 
 # Scripts written without spaces between words: Thai, Lao, Myanmar, Khmer; CJK symbols, kana, ideographs and their
 # compatibility forms, half-width kana, and the supplementary ideographic planes.
-_UNSPACED = np.array(
+UNSPACED = np.array(
     [
         (0x0E00, 0x0F00),
         (0x1000, 0x10A0),
@@ -158,7 +158,7 @@ def code_points(text: str) -> npt.NDArray[np.uint32]:
 
 def is_unspaced(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
     """Which code points belong to scripts written without spaces between words, (n,)."""
-    is_within = (points[:, None] >= _UNSPACED[:, 0]) & (points[:, None] < _UNSPACED[:, 1])
+    is_within = (points[:, None] >= UNSPACED[:, 0]) & (points[:, None] < UNSPACED[:, 1])
     is_any: npt.NDArray[np.bool_] = np.any(is_within, axis=1)
     return is_any
 

@@ -1,0 +1,1 @@
+"""Formats of answers, a file each."""
