@@ -12,6 +12,7 @@
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -33,11 +34,11 @@ def find_mentions(example: Example, label: str) -> list[str]:
 
 def list_schema(text: str) -> dict[str, Any]:
     """JSON schema of the mentions of one label: no longer than the text, and not more than it has words."""
-    return {
-        "type": "array",
-        "items": {"type": "string", "minLength": 1, "maxLength": min(len(text), _LONGEST_MENTION)},
-        "maxItems": min(len(cut_words(text)), _MOST_MENTIONS),
-    }
+    items: dict[str, Any] = {"type": "string"}
+    # xgrammar allows no escapes in strings of limited length, so where there may be need of one, there is no limit.
+    if json.dumps(text, ensure_ascii=False) == f'"{text}"':
+        items |= {"minLength": 1, "maxLength": min(len(text), _LONGEST_MENTION)}
+    return {"type": "array", "items": items, "maxItems": min(len(cut_words(text)), _MOST_MENTIONS)}
 
 
 def read_list(node: Node) -> tuple[Text, ...] | None:

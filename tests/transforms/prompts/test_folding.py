@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.prompts.folding import fold
+from transforms.prompts.words import cut_words
 
 ODD = st.text(alphabet="aBß İﬁé\u0301\u0323\u200b\u00ad“'–-\n\u3000Ａ①가\u1100\u1161 1.,", max_size=12)
 
@@ -48,9 +49,13 @@ def test_unicode_forms_of_a_text_are_folded_to_one(text, form):
     assert fold(unicodedata.normalize(form, text)).text == fold(text).text
 
 
-@given(text=ODD)
-def test_what_is_folded_stays_as_it_is(text):
-    assert fold(fold(text).text).text == fold(text).text
+@given(text=ODD | st.text(max_size=12), data=st.data())
+def test_words_are_folded_alike_alone_and_in_their_text(text, data):
+    words = cut_words(text)
+    if words:
+        first = data.draw(st.integers(0, len(words) - 1))
+        last = data.draw(st.integers(first, len(words) - 1))
+        assert fold(text[words[first][0] : words[last][1]]).text in fold(text).text
 
 
 def test_a_part_of_a_character_has_no_original():

@@ -112,26 +112,28 @@ def render(example: Example, labels: Sequence[str]) -> str:
 def constrain(text: str, labels: Sequence[str]) -> Grammar:
     """The answers that a text may have: itself, with marks around some of its words.
 
-    From each word there is a rule outside of entities and one within an entity of each label; so the grammar has
-    words x labels rules and never goes back.
+    From each word there is a rule outside of entities and one within; so the grammar has two rules per word, and never
+    goes back. What closes a mention may be the mark of any label: rules within an entity of each label would take
+    engines ten times as long to prepare, and the label is that of the opening mark.
     """
     shown, names = show(text, labels), name_labels(labels).values()
     words = cut_words(shown)
-    gaps = [0, *(end for _, end in words)]
-    rules = ["root ::= o0"]
-    for at, (start, end) in enumerate(words):
-        space = f"{_quote(shown[gaps[at] : start])} " if gaps[at] < start else ""
-        rules.append(f"w{at} ::= {_quote(shown[start:end])}")
-        opened = [f'{space}"<{name}>" w{at} i{at + 1}x{kind}' for kind, name in enumerate(names)]
-        rules.append(f"o{at} ::= " + " | ".join([f"{space}w{at} o{at + 1}", *opened]))
-        if at:
-            rules += [
-                f'i{at}x{kind} ::= {space}w{at} i{at + 1}x{kind} | "</{name}>" o{at}' for kind, name in enumerate(names)
-            ]
-    at, rest = len(words), _quote(shown[gaps[-1] :])
-    rules.append(f"o{at} ::= {rest}")
+    rules = [
+        "root ::= o0",
+        "open ::= " + " | ".join(f'"<{name}>"' for name in names),
+        "close ::= " + " | ".join(f'"</{name}>"' for name in names),
+    ]
+    at = 0
+    for number, (start, end) in enumerate(words):
+        space = f"{_quote(shown[at:start])} " if at < start else ""
+        word = _quote(shown[start:end])
+        rules.append(f"o{number} ::= {space}{word} o{number + 1} | {space}open {word} i{number + 1}")
+        if number:
+            rules.append(f"i{number} ::= {space}{word} i{number + 1} | close o{number}")
+        at = end
+    rules.append(f"o{len(words)} ::= {_quote(shown[at:])}")
     if words:
-        rules += [f'i{at}x{kind} ::= "</{name}>" {rest}' for kind, name in enumerate(names)]
+        rules.append(f"i{len(words)} ::= close o{len(words)}")
     return Grammar("gbnf", "\n".join(rules) + "\n")
 
 

@@ -85,5 +85,11 @@ def test_the_schema_wants_every_label_in_order_and_no_other():
             jsonschema.validate(wrong, schema)
 
 
+def test_strings_are_as_long_as_they_like_where_the_text_needs_escapes():
+    for text in ('the "UN"', "two\nlines", "C:\\"):
+        schema = json.loads(constrain(text, LABELS).text)
+        assert [mentions["items"] for mentions in schema["properties"].values()] == [{"type": "string"}] * 2
+
+
 def test_a_mention_that_comes_twice_is_said_once():
     assert render(Example("Anna, Anna", ((0, 4, "PER"), (6, 10, "PER"))), ["PER"]) == '{"PER": ["Anna"]}'

@@ -96,9 +96,13 @@ def test_the_grammar_makes_nothing_else(text, data):
         answer = answer[:at] + mark + answer[at + data.draw(st.integers(0, 1)) :]
     if Gbnf(constrain(text, LABELS).text).accepts(answer):
         parsed = parse(answer, text, LABELS)
-        assert parsed.repairs == ()
+        assert set(parsed.repairs) <= {"unbalanced"}
         spans = tuple((m.near, m.near + len(m.text), m.label) for m in parsed.mentions)
-        assert render(Example(text, spans), LABELS) == answer
+        assert _forget_closing(render(Example(text, spans), LABELS)) == _forget_closing(answer)
+
+
+def _forget_closing(answer):
+    return re.sub("|".join(f"</{name}>" for name in name_labels(LABELS).values()), "</>", answer)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,6 @@ def test_the_grammar_makes_nothing_else(text, data):
         "Anna met Otto in New York. Otto left",
         "Anna met Otto in New York. Otto left. ",
         "<PER>Anna met Otto in New York. Otto left.",
-        "<PER>Anna</ORG> met Otto in New York. Otto left.",
         "<PER>Anna </PER>met Otto in New York. Otto left.",
         "<PER>A</PER>nna met Otto in New York. Otto left.",
         "<PER></PER>Anna met Otto in New York. Otto left.",
@@ -118,9 +121,8 @@ def test_the_grammar_refuses(answer):
     assert not Gbnf(constrain(TEXT, LABELS).text).accepts(answer)
 
 
-def test_the_grammar_grows_with_words_times_labels():
-    sizes = [len(constrain("word " * n, LABELS).text.splitlines()) for n in (100, 200, 400)]
-    assert sizes[2] - sizes[1] == 2 * (sizes[1] - sizes[0]) == 200 * (2 + len(LABELS))
+def test_the_grammar_has_two_rules_for_each_word():
+    assert [len(constrain("word " * n, LABELS).text.splitlines()) for n in (100, 400)] == [204, 804]
 
 
 PLACES = [("Otto", "PER", 27)]
