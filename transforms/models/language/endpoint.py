@@ -10,8 +10,9 @@
 What stops the run, so that a dead server does not make dead letters of a whole corpus, and is not asked for hours:
 
 - Status 401, 402, 403, 404 and redirects, and a quota that is used up, which no prompt can help.
-- A server that cannot be reached, neither by the first try nor by any other until `patience_s` have passed. Nothing of
-  that is a prompt's fault, so it counts as no attempt: a server that is started anew is waited for.
+- A server that cannot be reached, neither by the first try nor by any other until `patience_s` have passed, or that
+  says 502, 503 or 504 for that long before its first answer. Nothing of that is a prompt's fault, so it counts as no
+  attempt: a server that is started, or started anew, is waited for.
 - `max_failed_in_row` prompts in a row that were refused, or failed all their attempts, with no answer between them.
 
 What is committed and what a cache keeps stays, and the same command goes on from there. A prompt that fails by itself,
@@ -48,11 +49,14 @@ from transforms.models.language.language_model import OnAnswer, Outcome
 from transforms.models.language.pacing import Backoff, Pace, parse_retry_after
 from transforms.models.language.server_health import Health
 from transforms.models.language.token_counts import bound_tokens, load_counter
+from transforms.models.language.usage import Prices
 
 _MOST_BYTES = 64 << 20
 _LONGEST_PAUSE_S = 120
 _LONGEST_CONNECT_S = 10.0
 _PASSING = frozenset({408, 409, 425, 429})
+# What a server that loads its model says, and a proxy before one that is not there.
+_STARTING = frozenset({502, 503, 504})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,8 @@ class EndpointConfig:
       timeout_s: seconds from a request to the last byte of its answer; with a busy server that is mostly waiting.
       max_attempts: tries of a prompt before it has failed.
       patience_s: seconds without reaching the server before it counts as gone.
-      max_failed_in_row: prompts that fail with no answer between them before the server counts as broken; 0 for never.
+      max_failed_in_row: prompts that fail with no answer between them before the server counts as broken; twice
+        `concurrency` at least, as those under way fail together; 0 for any number.
       api_key_env: name of the environment variable that holds the key; without one, none is sent.
       max_tokens: most tokens of a prompt and its answer together, as the server was started. Ollama cuts off longer
         prompts and says nothing, so this must not be more than its `num_ctx`.
@@ -76,6 +81,7 @@ class EndpointConfig:
       grammars: how a grammar is sent: json_schema, llama.cpp, vllm, or none to leave them out.
       log_probs: whether to ask for the probabilities of tokens, which some servers refuse.
       seed: for servers that break ties at random.
+      prices: what tokens cost there.
     """
 
     url: str = dataclasses.field(repr=False)
@@ -92,6 +98,7 @@ class EndpointConfig:
     grammars: GrammarStyle = "json_schema"
     log_probs: bool = True
     seed: int = 0
+    prices: Prices = dataclasses.field(default_factory=Prices)
 
     def __post_init__(self) -> None:
         if not _is_url(self.url):
@@ -171,7 +178,11 @@ class EndpointModel:
         self._key = key
         self._backoff = backoff or Backoff()
         self._pace = Pace(config.requests_per_minute)
-        self._health = Health(config.place, patience_s=config.patience_s, max_failed_in_row=config.max_failed_in_row)
+        self._health = Health(
+            config.place,
+            patience_s=config.patience_s,
+            max_failed_in_row=config.max_failed_in_row and max(config.max_failed_in_row, 2 * config.concurrency),
+        )
         self._count = load_counter(config.tokenizer) if config.tokenizer else bound_tokens
         self._pool = concurrent.futures.ThreadPoolExecutor(config.concurrency, thread_name_prefix="endpoint")
         self._client = httpx2.Client(
@@ -290,6 +301,8 @@ class EndpointModel:
           ModelError: the server refuses everybody.
         """
         status, headers, reply = self._send(body)
+        if status in _STARTING and not self._health.is_up:
+            raise _UnreachedError(f"status {status}")
         self._health.note_reached()
         if 200 <= status < 300:
             try:
@@ -360,7 +373,7 @@ class _StoppedError(Exception):
 
 
 class _UnreachedError(Exception):
-    """A try that never came to the server."""
+    """A try that never came to the server, or before it was ready."""
 
 
 def _is_url(url: str) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from schemas.errors import ModelError, RecordError
 
@@ -17,15 +18,30 @@ class Health:
       place: what the server is called in messages.
       patience_s: seconds without reaching it after which it counts as gone.
       max_failed_in_row: prompts that fail with no answer between them before it counts as broken; 0 for never.
+      clock: seconds that only go forward.
     """
 
-    def __init__(self, place: str, *, patience_s: float, max_failed_in_row: int) -> None:
+    def __init__(
+        self,
+        place: str,
+        *,
+        patience_s: float,
+        max_failed_in_row: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._place = place
         self._patience_s = patience_s
         self._max_failed_in_row = max_failed_in_row
+        self._clock = clock
         self._lock = threading.Lock()
         self._n_failed = 0
         self._unreached_since: float | None = None
+        self._is_up = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has answered a prompt since it was last out of reach."""
+        return self._is_up
 
     def note_reached(self) -> None:
         """It said something."""
@@ -36,6 +52,7 @@ class Health:
         """It answered a prompt."""
         with self._lock:
             self._n_failed = 0
+            self._is_up = True
 
     def note_unreached(self, reason: str) -> None:
         """A try did not come to it.
@@ -44,7 +61,8 @@ class Health:
           ModelError: nor did any other for too long.
         """
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
+            self._is_up = False
             if self._unreached_since is None:
                 self._unreached_since = now
                 _LOGGER.warning("cannot reach %s: %s; trying on", self._place, reason)

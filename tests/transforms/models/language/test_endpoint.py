@@ -30,6 +30,7 @@ from tests.transforms.models.language.chat_server import (
 )
 from transforms.models.language.endpoint import EndpointConfig, EndpointModel
 from transforms.models.language.pacing import Backoff
+from transforms.models.language.usage import Prices
 
 KEY = "sk-Very.Secret-0123456789"
 PASSING = {
@@ -52,8 +53,10 @@ PASSING = {
 @pytest.mark.parametrize("action", PASSING.values(), ids=PASSING)
 def test_a_passing_failure_is_tried_again(server, open_model, ask, action):
     server.misbehave("Anna", action, action)
+    model = open_model(max_attempts=3)
+    model.answer([ask("first")])  # From now on the server is not one that only starts.
 
-    (answer,) = open_model(max_attempts=3).answer([ask("Anna")])
+    (answer,) = model.answer([ask("Anna")])
 
     assert (answer.text, answer.requests, server.requests["Anna"]) == ("ANNA", 3, 3)
 
@@ -173,6 +176,22 @@ def test_a_server_that_is_started_anew_is_waited_for_without_using_up_attempts(s
     assert [(outcome.text, outcome.requests) for outcome in outcomes] == [("ANNA", 1)]
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_server_that_is_starting_is_waited_for_without_using_up_attempts(server, open_model, ask, status):
+    server.misbehave("Anna", *[fail(status)] * 5)
+
+    (answer,) = open_model(max_attempts=1).answer([ask("Anna")])
+
+    assert (answer.text, answer.requests, server.requests["Anna"]) == ("ANNA", 1, 6)
+
+
+def test_a_server_that_never_starts_stops_the_run(server, open_model, ask):
+    server.always(fail(503))
+
+    with pytest.raises(ModelError, match=r"found none for 0.2 s: status 503; start it"):
+        open_model(patience_s=0.2).answer([ask("Anna")])
+
+
 @pytest.mark.parametrize("action", [fail(500), fail(429), fail(400), say(b"nonsense")])
 def test_prompts_that_fail_in_a_row_stop_the_run(server, open_model, ask, action):
     server.always(action)
@@ -180,6 +199,15 @@ def test_prompts_that_fail_in_a_row_stop_the_run(server, open_model, ask, action
     with pytest.raises(ModelError, match="found 5 prompts that failed in a row, the last so: expected an answer"):
         open_model(max_failed_in_row=5, concurrency=2, max_attempts=2).answer([ask(f"{at}") for at in range(50)])
     assert len(server.requests) < 10
+
+
+def test_those_under_way_together_may_fail_together(server, open_model, ask):
+    for at in range(8):
+        server.misbehave(f"{at}", fail(400))
+
+    outcomes = open_model(max_failed_in_row=2, concurrency=5).answer([ask(f"{at}") for at in range(12)])
+
+    assert sum(isinstance(outcome, RecordError) for outcome in outcomes) == 8
 
 
 def test_an_answer_between_failures_keeps_the_run_going(server, open_model, ask):
@@ -562,6 +590,7 @@ def test_the_digest_changes_with_what_changes_answers_and_with_nothing_else():
 
     same = [{"url": "HTTP://anna:pw@host/v1?key=1"}, {"concurrency": 2}, {"requests_per_minute": 9}, {"timeout_s": 3.0}]
     same += [{"api_key_env": "OTHER"}, {"max_attempts": 9}, {"max_tokens": 9}, {"tokenizer": "x"}, {"patience_s": 1.0}]
+    same += [{"prices": Prices(prompt=2.5)}, {"max_failed_in_row": 0}]
     other = [{"url": "http://host2/v1"}, {"model": "big"}, {"grammars": "none"}, {"seed": 1}, {"log_probs": False}]
 
     assert {digest(**options) for options in same} == {digest()}

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.transforms.models.language.clock import Clock
 from transforms.models.language.pacing import Backoff, Pace, parse_retry_after
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @given(per_minute=st.integers(1, 600), idle_s=st.lists(st.floats(0, 90), min_size=1, max_size=200))
