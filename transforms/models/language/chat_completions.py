@@ -164,7 +164,7 @@ def explain_refusal(status: int, body: bytes) -> RecordError:
     """Why a server refuses one prompt: it is too long, its content is filtered, or something else is wrong with it."""
     codes, message = read_error(body)
     if codes & _TOO_LONG or any(words in message for words in _TOO_LONG_WORDS):
-        return RecordError("prompt_too_long", "expected a prompt that fits the model, found a longer one")
+        return RecordError("too_long", "expected a prompt that fits the model, found a longer one")
     if codes & _FILTERED:
         return RecordError("content_filter", "expected an answer, found that the server's filter refuses the prompt")
     named = f" ({', '.join(sorted(codes))})" if codes else ""

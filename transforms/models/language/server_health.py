@@ -8,7 +8,7 @@ from collections.abc import Callable
 from schemas.errors import ModelError, RecordError
 
 _LOGGER = logging.getLogger(__name__)
-_BY_THEMSELVES = frozenset({"prompt_too_long", "content_filter"})
+_BY_THEMSELVES = frozenset({"too_long", "content_filter"})
 
 
 class Health:

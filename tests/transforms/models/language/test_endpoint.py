@@ -87,8 +87,8 @@ def test_a_prompt_that_fails_every_attempt_is_a_failure_of_its_own(server, open_
 @pytest.mark.parametrize(
     ("action", "code"),
     [
-        (fail(400, code="context_length_exceeded"), "prompt_too_long"),
-        (fail(400, message="This model's maximum context length is 2048 tokens"), "prompt_too_long"),
+        (fail(400, code="context_length_exceeded"), "too_long"),
+        (fail(400, message="This model's maximum context length is 2048 tokens"), "too_long"),
         (fail(400, code="content_filter"), "content_filter"),
         (fail(400, code="invalid_request"), "prompt_refused"),
         (fail(413), "prompt_refused"),
@@ -226,7 +226,7 @@ def test_prompts_that_are_too_long_say_nothing_about_the_server(server, open_mod
 
     outcomes = open_model(max_failed_in_row=3).answer([ask(f"{at}") for at in range(12)])
 
-    assert {outcome.code for outcome in outcomes} == {"prompt_too_long"}
+    assert {outcome.code for outcome in outcomes} == {"too_long"}
 
 
 def test_any_number_of_failures_goes_where_there_is_no_limit(server, open_model, ask):

@@ -123,7 +123,7 @@ def test_it_computes_a_shared_beginning_once(open_real, ask):
 def test_a_prompt_that_does_not_fit_fails_alone(open_real, ask):
     outcomes = open_real().answer([ask("Anna", max_answer_tokens=4), ask("word " * 4000)])
 
-    assert (isinstance(outcomes[0], Answer), outcomes[1].code) == (True, "prompt_too_long")
+    assert (isinstance(outcomes[0], Answer), outcomes[1].code) == (True, "too_long")
 
 
 def test_every_prompt_is_answered_or_failed_once_while_everything_goes_wrong(llama_cpp, open_real, ask, tmp_path):

@@ -69,7 +69,7 @@ def test_failures_in_a_row_break_a_server_and_an_answer_ends_the_row(health):
         health.note_failure(FAILED)
 
 
-@pytest.mark.parametrize("code", ["prompt_too_long", "content_filter"])
+@pytest.mark.parametrize("code", ["too_long", "content_filter"])
 def test_what_is_wrong_with_a_prompt_alone_breaks_nothing(health, code):
     for _ in range(10):
         health.note_failure(RecordError(code, "expected another prompt"))
