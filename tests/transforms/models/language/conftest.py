@@ -1,4 +1,4 @@
-"""A stand-in server for each test, and models that ask it without long waits."""
+"""A stand-in server for each test, models that ask it without long waits, and tiny models that run here."""
 
 import contextlib
 
@@ -6,6 +6,7 @@ import pytest
 
 from schemas.prompts import Message, Prompt
 from tests.transforms.models.language.chat_server import ChatServer
+from tests.transforms.models.language.models import make_llama, make_t5
 from transforms.models.language.endpoint import EndpointConfig, EndpointModel
 from transforms.models.language.pacing import Backoff
 
@@ -41,3 +42,15 @@ def ask():
         return Prompt(messages, max_answer_tokens, grammar)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory):
+    """The folder of a random causal model."""
+    return make_llama(tmp_path_factory.mktemp("llama") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def t5(tmp_path_factory):
+    """The folder of a random seq2seq model."""
+    return make_t5(tmp_path_factory.mktemp("t5") / "tiny-t5")

@@ -1,0 +1,120 @@
+"""Constrained decoding: only tokens that keep an answer within its grammar.
+
+A parser goes along with the answer. Before each token it tells which tokens of the vocabulary lead to an answer that
+the grammar can still complete, and the others are ruled out (Willard & Louf 2023, "Efficient Guided Generation for
+Large Language Models"). The parser is llguidance's, which keeps no automaton over the vocabulary: a grammar is ready in
+about a millisecond, so that every document can have one of its own.
+
+JSON has no free whitespace, for small models lose themselves in it: one space after a comma or a colon, as
+`json.dumps` writes it, and none elsewhere.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import ConfigError, RecordError
+from schemas.prompts import Grammar
+
+if TYPE_CHECKING:
+    import llguidance
+
+_JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+class Constraint:
+    """Which tokens may come next in one answer.
+
+    Args:
+      matcher: llguidance's parser, at the beginning of the answer.
+    """
+
+    def __init__(self, matcher: "llguidance.LLMatcher") -> None:
+        self._matcher = matcher
+
+    def restart(self) -> "Constraint":
+        """The same at the beginning of the answer, for another attempt."""
+        matcher = self._matcher.deep_copy()
+        matcher.reset()
+        return Constraint(matcher)
+
+    def allow(self) -> npt.NDArray[np.bool_]:
+        """Which tokens may come next, (n_vocabulary,); those that end an answer too, where it may end here.
+
+        Raises:
+          RecordError: none may, or the grammar is too much for the parser.
+        """
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._check()
+        allowed = np.unpackbits(bits, bitorder="little").astype(bool)
+        if not allowed.any():
+            raise RecordError("grammar", "expected a token that goes on with the answer in its grammar, found none")
+        return allowed
+
+    def accept(self, token: int) -> None:
+        """Takes the token that came next.
+
+        Raises:
+          RecordError: the grammar does not allow it, or is too much for the parser.
+        """
+        self._matcher.consume_token(token)
+        self._check()
+
+    @property
+    def is_finished(self) -> bool:
+        """Nothing can come any more but the end."""
+        return bool(self._matcher.is_stopped())
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            # Its own words may quote the text.
+            raise RecordError("grammar", f"the parser gave up on the grammar: {self._matcher.stop_reason()}")
+
+
+class ConstraintCompiler:
+    """Makes constraints of grammars, for one vocabulary.
+
+    Args:
+      tokenizer: the tokenizer as JSON.
+      stops: ids of tokens that end an answer.
+
+    Raises:
+      ConfigError: llguidance is not installed, or cannot read the tokenizer.
+    """
+
+    def __init__(self, tokenizer: str, stops: list[int]) -> None:
+        try:
+            import llguidance
+        except ImportError as error:
+            raise ConfigError(
+                "expected the package llguidance for constrained decoding, found none; pip install 'spanmill[prompt]'"
+            ) from error
+        self._library: Any = llguidance
+        try:
+            self._vocabulary = llguidance.LLTokenizer(tokenizer, eos_token=stops)
+        except ValueError as error:
+            raise ConfigError(
+                f"expected a tokenizer that llguidance reads for constrained decoding, found another: {error}"
+            ) from error
+
+    def compile(self, grammar: Grammar) -> Constraint:
+        """A grammar to the constraint at the beginning of an answer.
+
+        Raises:
+          RecordError: it is no grammar of its kind, or too large.
+        """
+        try:
+            matcher = self._library.LLMatcher(self._vocabulary, self._translate(grammar), log_level=0)
+        except Exception as error:  # noqa: BLE001 - the translation raises bare exceptions
+            raise RecordError("grammar", f"cannot read the {grammar.kind} grammar: {type(error).__name__}") from None
+        if matcher.is_error():
+            raise RecordError("grammar", f"cannot read the {grammar.kind} grammar: {matcher.stop_reason()}")
+        return Constraint(matcher)
+
+    def _translate(self, grammar: Grammar) -> str:
+        if grammar.kind == "json_schema":
+            return str(self._library.LLMatcher.grammar_from_json_schema(grammar.text, defaults=_JSON_STYLE))
+        from llguidance.gbnf_to_lark import gbnf_to_lark
+
+        return str(self._library.LLMatcher.grammar_from_lark(gbnf_to_lark(grammar.text)))
