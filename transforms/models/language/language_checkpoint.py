@@ -8,13 +8,14 @@ loads them, so that they take as much memory as any others and are as exact as t
 import contextlib
 import dataclasses
 import re
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from schemas.errors import CheckpointError
-from transforms.models.adapters.stored import is_adapter
+from transforms.models.adapters.stored import CONFIG_NAME as ADAPTER_CONFIG
 from transforms.models.checkpoint import (
     CONTENT,
     digest_file,
@@ -28,6 +29,11 @@ from transforms.models.checkpoint import (
 
 _LANGUAGE_CONTENT = (*CONTENT, "generation_config.json", "chat_template.*")
 _HUB_FILE = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w.-]+)/(?P<file>[\w./-]+\.gguf)")
+# What transformers raises at configs, tokenizers and GGUF files that are damaged or not known to it.
+_LOADING_ERRORS = (
+    *(OSError, ValueError, RuntimeError, ImportError),
+    *(LookupError, AttributeError, TypeError, struct.error),
+)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
@@ -91,12 +97,13 @@ def find_language_checkpoint(reference: str) -> LanguageCheckpoint:
     path = _find_path(reference)
     if path.is_file():
         return _find_gguf(reference, path)
-    content = read_object(path / "config.json")
-    refuse_unsafe(path, content)
-    if is_adapter(path):
+    if (path / ADAPTER_CONFIG).is_file():
+        # transformers would look for its base of its own accord.
         raise CheckpointError(
             f"expected a whole language model, found the adapter {path.name!r}; merge it into its base"
         )
+    content = read_object(path / "config.json")
+    refuse_unsafe(path, content)
     read_tokenizer(path)
     config = _load_config(path)
     kind = _read_kind(path, content.get("architectures") or [])
@@ -175,7 +182,7 @@ def _load(auto: Any, path: Path, *, what: str, **options: Any) -> Any:
     try:
         with _as_folder(path) as (folder, named):
             return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **named, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
+    except _LOADING_ERRORS as error:
         raise CheckpointError(
             f"cannot load {what} of model {path.name!r}: {' '.join(str(error).split()) or type(error).__name__}"
         ) from error

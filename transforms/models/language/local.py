@@ -236,7 +236,7 @@ class LocalModel:
                     answers[batch[0].at] = _describe_failure(batch[0], error)
                     continue
                 if isinstance(error, MemoryError):
-                    self._batch_tokens = max(1, _count_padded(batch) // 2)
+                    self._batch_tokens = min(self._batch_tokens, max(1, _count_padded(batch) // 2))
                 half = len(batch) // 2
                 batches += [batch[half:], batch[:half]]
                 continue

@@ -86,7 +86,7 @@ def make_t5(folder: Path, *, seed: int = 0) -> Path:
         decoder_start_token_id=1,
         eos_token_id=0,
         pad_token_id=1,
-        initializer_factor=3.0,
+        initializer_factor=1.5,
     )
     T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
