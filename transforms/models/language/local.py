@@ -8,7 +8,7 @@ common is computed once (see `prefixes`), and the answer is held within its gram
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from schemas.errors import CheckpointError, ConfigError, PipelineError, RecordError
@@ -25,6 +25,7 @@ from transforms.models.language.continuations import (
 )
 from transforms.models.language.decoding import Continuation, Decoding, decode_greedily
 from transforms.models.language.language_checkpoint import LanguageCheckpoint, find_language_checkpoint
+from transforms.models.language.language_model import OnAnswer, Outcome
 from transforms.models.language.prefixes import NOTHING, Group, Ids, PrefixStore, Shared
 
 
@@ -53,13 +54,23 @@ class LocalModelConfig:
             raise ConfigError(f"expected at least 1 token in a batch, found {self.batch_tokens}")
 
     @property
+    def grammar_kinds(self) -> frozenset[str]:
+        """Kinds of grammar that answers can be held to."""
+        return frozenset({"json_schema", "gbnf"})
+
+    @property
     def digest(self) -> str:
         """SHA-256 over the content and the precision, hex."""
         return hashlib.sha256(f"{self.content} {self.backend.resolved_precision}".encode()).hexdigest()
 
     def describe(self) -> dict[str, Any]:
         """What changes its answers, by name."""
-        return {"model": self.content, "precision": self.backend.resolved_precision, "max_tokens": self.max_tokens}
+        return {
+            "kind": "local",
+            "model": self.content,
+            "precision": self.backend.resolved_precision,
+            "max_tokens": self.max_tokens,
+        }
 
     def load(self) -> "LocalModel":
         """Loads the weights.
@@ -170,27 +181,38 @@ class LocalModel:
         """Tokens of a prompt with these messages."""
         return len(self._tokenizer.encode(messages))
 
-    def answer(self, prompts: Sequence[Prompt]) -> list[Answer | RecordError]:
+    def answer(self, prompts: Sequence[Prompt], *, on_answer: OnAnswer | None = None) -> list[Outcome]:
         """Answers each prompt, or says why it cannot be: `too_long`, `grammar`, `too_large`, `inference_failed`.
 
         The most probable token is taken each time. Log-probabilities are those among the tokens that the prompt's
         grammar allows (see `decode_greedily`); the token that ends an answer is no part of it.
 
+        Args:
+          prompts: what is asked.
+          on_answer: is told each prompt's position and outcome once its batch is done.
+
         Raises:
           ModelError: the weights are damaged, or the device is broken.
           ConfigError: a prompt has a grammar, and what constrains decoding is not installed.
         """
-        answers: dict[int, Answer | RecordError] = {}
+        outcomes: dict[int, Outcome] = {}
         with self._lock:
-            requests = []
-            for at, prompt in enumerate(prompts):
-                try:
-                    requests.append(self._prepare(at, prompt))
-                except RecordError as error:
-                    answers[at] = error
-            for group in self._group(requests):
-                answers |= self._answer_group(group, requests)
-        return [answers[at] for at in range(len(prompts))]
+            for at, outcome in self._answer(prompts):
+                outcomes[at] = outcome
+                if on_answer:
+                    on_answer(at, outcome)
+        return [outcomes[at] for at in range(len(prompts))]
+
+    def _answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Outcome]]:
+        """Positions and outcomes of prompts, in the order in which they are known."""
+        requests = []
+        for at, prompt in enumerate(prompts):
+            try:
+                requests.append(self._prepare(at, prompt))
+            except RecordError as error:
+                yield at, error
+        for group in self._group(requests):
+            yield from self._answer_group(group, requests)
 
     def _prepare(self, at: int, prompt: Prompt) -> Request:
         """The tokens of a prompt and what its answer has to look like.
@@ -218,10 +240,9 @@ class LocalModel:
             return self._prefixes.group([request.ids for request in requests])
         return [Group((), list(range(len(requests))))]
 
-    def _answer_group(self, group: Group, requests: Sequence[Request]) -> dict[int, Answer | RecordError]:
-        """Answers prompts that begin alike, by their index."""
+    def _answer_group(self, group: Group, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
+        """The same of prompts that begin alike."""
         shared = self._share(group.prefix)
-        answers: dict[int, Answer | RecordError] = {}
         batches = self._pack([requests[at] for at in group.prompts])
         # The one that comes first pays for the beginning; the others find it.
         n_known = shared.n_reused
@@ -233,7 +254,7 @@ class LocalModel:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a model raises, its neighbours go on
                 if len(batch) == 1:
-                    answers[batch[0].at] = _describe_failure(batch[0], error)
+                    yield batch[0].at, _describe_failure(batch[0], error)
                     continue
                 if isinstance(error, MemoryError):
                     self._batch_tokens = min(self._batch_tokens, max(1, _count_padded(batch) // 2))
@@ -241,9 +262,8 @@ class LocalModel:
                 batches += [batch[half:], batch[:half]]
                 continue
             for request, decoding in zip(batch, decodings, strict=True):
-                answers[request.at] = decoding.failure or self._tell(request, decoding, n_known)
+                yield request.at, decoding.failure or self._tell(request, decoding, n_known)
                 n_known = shared.n_tokens
-        return answers
 
     def _share(self, prefix: Ids) -> Shared:
         """What attention keeps of a beginning; nothing where the memory has no room for it."""

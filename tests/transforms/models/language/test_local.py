@@ -327,6 +327,31 @@ def test_threads_share_a_model(llama):
     assert_same(answers, [expected[at % 5] for at in range(20)])
 
 
+def test_each_outcome_is_told_once_and_as_soon_as_it_is_known(llama):
+    model, told = load(llama, batch_tokens=110), []
+    prompts = [*PROMPTS, ask("Anna " * 300)]
+
+    outcomes = model.answer(prompts, on_answer=lambda at, outcome: told.append((at, outcome)))
+
+    assert sorted(at for at, _ in told) == list(range(6))
+    assert all(outcome is outcomes[at] for at, outcome in told)
+    assert told[0][0] == 5
+
+
+def test_a_run_that_is_stopped_has_told_what_it_knew(llama):
+    model, told = load(llama, batch_tokens=60), []
+
+    def stop(at, outcome):
+        told.append(at)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.answer(PROMPTS, on_answer=stop)
+
+    assert len(told) == 1
+    assert isinstance(model.answer([PROMPTS[0]])[0], Answer)
+
+
 def test_no_prompts_have_no_answers(llama):
     assert load(llama).answer([]) == []
 
@@ -336,7 +361,7 @@ def test_a_config_loads_the_model_that_it_was_made_for(llama):
 
     assert config.max_tokens == config.load().max_tokens == 256
     assert_same(config.load().answer(PROMPTS), load(llama).answer(PROMPTS))
-    assert config.describe() == {"model": config.content, "precision": "fp32", "max_tokens": 256}
+    assert config.describe() == {"kind": "local", "model": config.content, "precision": "fp32", "max_tokens": 256}
 
 
 def test_a_config_refuses_a_model_that_has_changed(tmp_path):
