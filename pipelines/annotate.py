@@ -48,6 +48,10 @@ class AnnotateOptions:
         (),
         metavar="[NAME=]KIND[:OPTION=VALUE,...]",
     )
+    labels: tuple[str, ...] = option("labels that a prompt or gliner tagger looks for", (), metavar="LABEL")
+    label_file: str = option("TOML file that says what each of them means", "", metavar="FILE")
+    shots: int = option("labelled examples in each prompt", 0, metavar="COUNT")
+    examples: tuple[str, ...] = option("labelled files that they are taken from", (), metavar="GLOB")
     format: str = option("format of the input", "auto", choices=("auto", "parquet", "jsonl", "text", "conll"))
     text_column: str = option("column or key of the text", "text")
     id_column: str = option("column or key of the id (default: id where there is one, else file#row)", "")

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pipelines.prompting import PromptOptions, configure_prompting
 from pipelines.tuning import DEFAULT_BATCH_TOKENS
 from schemas.errors import ConfigError
 from schemas.specs import parse_spec
+from transforms.models.gazetteer.options import GazetteerOptions
 
 if TYPE_CHECKING:
     from pipelines.annotate import AnnotateOptions
@@ -170,8 +172,28 @@ class _Kind:
     flags: tuple[str, ...]
 
 
+def _configure_prompt(setting: _Setting, chosen: PromptOptions) -> "TaggerConfig":
+    from transforms.models.backends import BackendConfig, check_device
+
+    options = setting.options
+    backend = BackendConfig(
+        device=options.device, precision=options.precision, threads=options.threads or setting.threads
+    )
+    if setting.is_local and not chosen.endpoint:
+        check_device(backend)
+    return configure_prompting(chosen, options, backend)
+
+
+def _configure_gazetteer(_: _Setting, chosen: GazetteerOptions) -> "TaggerConfig":
+    from transforms.models.gazetteer.tagger import configure_gazetteer
+
+    return configure_gazetteer(chosen)
+
+
 KINDS = {
     "model": _Kind(ModelOptions, _configure_model, ("model", "base")),
+    "prompt": _Kind(PromptOptions, _configure_prompt, ("model", "labels", "label_file", "shots", "examples")),
+    "gazetteer": _Kind(GazetteerOptions, _configure_gazetteer, ()),
 }
 
 

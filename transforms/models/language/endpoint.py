@@ -28,6 +28,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -190,6 +191,8 @@ class EndpointModel:
             limits=httpx2.Limits(max_connections=config.concurrency),
             timeout=httpx2.Timeout(config.timeout_s, connect=min(config.timeout_s, _LONGEST_CONNECT_S), pool=None),
         )
+        # A worker lets go of its model without a word.
+        weakref.finalize(self, self._client.close)
 
     @property
     def max_tokens(self) -> int:

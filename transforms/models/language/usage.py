@@ -49,7 +49,6 @@ def count_usage(outcomes: Sequence[Outcome], prices: Prices | None = None) -> di
         "prompts": len(outcomes),
         "prompts/failed": len(outcomes) - len(answers),
         "answers/kept": len(answers) - len(asked),
-        "answers/cut": sum(answer.is_cut for answer in answers),
         "requests/retries": sum(answer.requests - 1 for answer in asked),
         "tokens/prompt": n_prompt,
         "tokens/prompt-cached": sum(answer.cached_tokens for answer in asked),

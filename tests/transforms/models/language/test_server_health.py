@@ -52,6 +52,8 @@ def test_a_server_is_up_from_an_answer_until_it_is_out_of_reach(health):
 
 
 def test_being_out_of_reach_is_told_once(health, caplog):
+    # Jobs quiet the root logger, also in this process.
+    caplog.set_level("WARNING")
     health.note_unreached("refused")
     health.note_unreached("refused")
 

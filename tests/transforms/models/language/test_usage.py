@@ -17,7 +17,6 @@ def test_outcomes_are_counted_by_what_they_took():
         "prompts": 4,
         "prompts/failed": 1,
         "answers/kept": 1,
-        "answers/cut": 1,
         "requests/retries": 2,
         "tokens/prompt": 150,
         "tokens/prompt-cached": 40,
