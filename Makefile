@@ -7,14 +7,15 @@ PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+GLINER_VENV := .venv-gliner
 UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow faults mutants fuzz check audit model bench pins
+.PHONY: help demo test test-slow test-gliner faults mutants fuzz check audit model bench pins
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## Annotate the sample corpus, evaluate that and say where the reports are
 	$(VENV)/bin/spanmill annotate --input assets/corpus/*.parquet --gold-column gold --output out/demo
@@ -27,6 +28,13 @@ test: $(READY) ## Run the tests that need minutes at most
 
 test-slow: $(READY) ## Run the tests marked slow
 	$(PYTHON) -m pytest -m slow --timeout 1800
+
+test-gliner: ## Run the tests of the gliner tagger, in an environment with the older transformers that it needs
+	test -e $(GLINER_VENV)/pyvenv.cfg || $(PYTHON3) -m venv $(GLINER_VENV)
+	grep -v '^transformers==\|^huggingface-hub==' constraints.txt > $(GLINER_VENV)/constraints.txt
+	$(GLINER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(GLINER_VENV)/constraints.txt \
+		-e '.[gliner]' pytest pytest-timeout hypothesis
+	$(GLINER_VENV)/bin/python -m pytest tests/transforms/models/gliner
 
 fuzz: $(READY) ## Try readers and tag decoders on odd and damaged bytes, for some minutes
 	$(PYTHON) -m pytest tests/fuzz --hypothesis-profile fuzz --timeout 1800

