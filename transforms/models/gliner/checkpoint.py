@@ -14,7 +14,7 @@ from schemas.errors import CheckpointError
 from transforms.models.checkpoint import CONTENT, digest_folder, fetch_model, read_limit, read_object, refuse_unsafe
 
 _CONFIG = "gliner_config.json"
-_WEIGHTS = "model.safetensors"
+WEIGHTS_NAME = "model.safetensors"
 _LABELS_TOKENIZER = "labels_tokenizer"
 _OTHER_KINDS = ("labels_decoder", "relations_layer")
 _DOWNLOADING_SPLITTERS = ("hanlp", "stanza")
@@ -67,9 +67,9 @@ def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
     tokenizer = folder / "tokenizer_config.json"
     for part in (*_objects(config), *([read_object(tokenizer)] if tokenizer.is_file() else [])):
         refuse_unsafe(folder, part)
-    if not (folder / _WEIGHTS).is_file():
+    if not (folder / WEIGHTS_NAME).is_file():
         found = sorted(path.name for path in folder.glob("*.safetensors"))
-        raise CheckpointError(f"expected {_WEIGHTS} in model {name!r}, found {found}; rename or merge them")
+        raise CheckpointError(f"expected {WEIGHTS_NAME} in model {name!r}, found {found}; rename or merge them")
     kinds = [kind for kind in _OTHER_KINDS if config.get(kind)]
     if kinds or config.get("model_type") == "gliner_streaming_span":
         raise CheckpointError(

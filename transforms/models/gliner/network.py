@@ -7,9 +7,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from safetensors import safe_open
+
 from schemas.errors import CheckpointError, ConfigError, ModelError
 from transforms.models.backends import BackendConfig, check_device, torch_errors_told, torch_type
-from transforms.models.gliner.checkpoint import GlinerCheckpoint
+from transforms.models.gliner.checkpoint import WEIGHTS_NAME, GlinerCheckpoint
 from transforms.models.gliner.windows import WordSpan
 
 
@@ -135,13 +137,26 @@ def _load(checkpoint: GlinerCheckpoint, backend: BackendConfig) -> Any:
     if backend.threads:
         torch.set_num_threads(backend.threads)
     try:
-        return GLiNER.from_pretrained(
-            str(checkpoint.folder),
-            local_files_only=True,
-            map_location=backend.device,
-            dtype=torch_type(backend),
-            strict=True,
-        ).eval()
+        model = GLiNER.from_pretrained(
+            str(checkpoint.folder), local_files_only=True, map_location=backend.device, dtype=torch_type(backend)
+        )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"cannot load GLiNER model {checkpoint.folder.name!r}: {reason}") from error
+    _check_weights(checkpoint, model.model)
+    return model.eval()
+
+
+def _check_weights(checkpoint: GlinerCheckpoint, module: Any) -> None:
+    """Refuses a checkpoint without some of the weights, which the library would leave as they are at random."""
+    with safe_open(checkpoint.folder / WEIGHTS_NAME, framework="numpy") as file:
+        # What the library has left out as the same as another is named in the metadata.
+        stored = {*file.keys(), *(file.metadata() or {})}
+    names: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    if missing := sorted(same[0] for same in names.values() if stored.isdisjoint(same)):
+        raise CheckpointError(
+            f"expected every weight in GLiNER model {checkpoint.folder.name!r}, found none for {missing[:4]}; fetch "
+            "the model again"
+        )

@@ -5,6 +5,7 @@ import itertools
 import json
 import pickle
 import re
+import shutil
 
 import pytest
 
@@ -19,8 +20,10 @@ from transforms.models.gliner.windows import WordSpan
 needs_gliner = pytest.mark.skipif(
     importlib.util.find_spec("gliner") is None, reason="gliner needs an environment of its own; make test-gliner"
 )
-# What the library does at its import is its own.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+# What the library warns of when it is imported, and when any bi-encoder is loaded.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script:DeprecationWarning", "ignore:Resizing embeddings is not supported"
+)
 LABELS = {"PER": "name of a person", "LOC": ""}
 
 
@@ -239,8 +242,8 @@ def test_without_the_library_a_person_is_told_how_to_get_it(folder):
     assert "pip install 'spanmill[gliner]', in an environment of its own" in _refusal(folder)
 
 
-def _write_gliner(folder, **config):
-    """A GLiNER with random weights that reads 20 words and 64 tokens at once."""
+def _write_gliner(folder, kind):
+    """A GLiNER of some architecture with random weights, which reads 20 words and 64 tokens at once."""
     import torch
     import transformers
     from gliner import GLiNER, GLiNERConfig
@@ -259,22 +262,28 @@ def _write_gliner(folder, **config):
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     bert = transformers.BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **shape)
     torch.manual_seed(0)
-    bert.save_pretrained(encoder)
+    transformers.BertModel(bert).save_pretrained(encoder)
+    config = {
+        "span": {},
+        "token": {"span_mode": "token_level"},
+        "bi-encoder": {"labels_encoder": str(encoder), "labels_encoder_config": bert.to_dict()},
+    }[kind]
     settings = GLiNERConfig(
         model_name=str(encoder), encoder_config=bert.to_dict(), hidden_size=32, max_width=4, max_len=20, **config
     )
     model = GLiNER.from_config(settings, backbone_from_pretrained=False)
     model.save_pretrained(folder / "saved", safe_serialization=True)
+    shutil.rmtree(encoder)  # So that nothing is read but what was saved.
     return folder / "saved"
 
 
-@pytest.fixture(scope="module", params=["markerV0", "token_level"])
+@pytest.fixture(scope="module", params=["span", "token", "bi-encoder"])
 def checkpoint(request, tmp_path_factory):
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _write_gliner(tmp_path_factory.mktemp("gliner"), span_mode=request.param)
+        return _write_gliner(tmp_path_factory.mktemp("gliner"), request.param)
 
 
 @needs_gliner
@@ -343,8 +352,6 @@ def test_the_digest_is_that_of_checkpoint_labels_and_options(checkpoint):
 
 @needs_gliner
 def test_a_checkpoint_that_changed_since_the_run_was_planned_is_refused(checkpoint, tmp_path):
-    import shutil
-
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     config = _configure(copy)
     settings = json.loads((copy / "gliner_config.json").read_text())
@@ -354,9 +361,22 @@ def test_a_checkpoint_that_changed_since_the_run_was_planned_is_refused(checkpoi
 
 
 @needs_gliner
-def test_damaged_weights_stop_the_run(checkpoint, tmp_path):
-    import shutil
+def test_a_checkpoint_without_some_of_its_weights_is_refused(checkpoint, tmp_path):
+    import safetensors.torch
 
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    weights = safetensors.torch.load_file(copy / "model.safetensors")
+    lost = sorted(weights)[-1]
+    safetensors.torch.save_file(
+        {**{name: tensor for name, tensor in weights.items() if name != lost}, "unknown": weights[lost]},
+        copy / "model.safetensors",
+    )
+    with pytest.raises(CheckpointError, match=f"expected every weight in GLiNER model 'copy', found none for .*{lost}"):
+        _configure(copy).load()
+
+
+@needs_gliner
+def test_damaged_weights_stop_the_run(checkpoint, tmp_path):
     import safetensors.torch
     import torch
 
