@@ -54,6 +54,7 @@ setup(
     packages=[
         "schemas",
         "transforms",
+        "transforms.combining",
         "transforms.corpora",
         "transforms.export",
         "transforms.pairing",

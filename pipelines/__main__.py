@@ -10,6 +10,7 @@ from schemas.errors import ConfigError, PipelineError
 
 JOBS = {
     "annotate": "annotate a corpus with named entities",
+    "combine": "make one set of spans of what several taggers found",
     "compare": "tell what changed from one run to another and which is better",
     "evaluate": "score annotations against gold and explain the result",
     "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",

@@ -40,7 +40,8 @@ def option(
 ) -> Any:
     """A dataclass field with the help text, choices and placeholder of its flag; required without a default.
 
-    One that is positional is given by its place on the command line; it has a metavar, no default and no choices.
+    One that is positional is given by its place on the command line; it has a metavar, no default and no choices. The
+    last of them may take many values.
     """
     metadata = {"help": text, "choices": tuple(choices), "metavar": metavar, "is_positional": is_positional}
     return dataclasses.field(default=default, metadata=metadata)
@@ -56,7 +57,12 @@ def build_parser(options: type, *, prog: str, description: str, has_beam: bool =
     parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE.toml", help="defaults for these options; flags override them")
     add_options(parser, options)
-    if positionals := [_spell(field) for field in dataclasses.fields(options) if field.metadata["is_positional"]]:
+    hints = typing.get_type_hints(options)
+    if positionals := [
+        _spell(field) + ("..." if typing.get_origin(hints[field.name]) is tuple else "")
+        for field in dataclasses.fields(options)
+        if field.metadata["is_positional"]
+    ]:
         # They come first, for a flag with many values would take them along.
         parser.usage = " ".join([prog, *positionals, "[options]"])
     if has_beam:
@@ -71,7 +77,10 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         hint = hints[field.name]
         arguments: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(field)}
         if field.metadata["is_positional"]:
-            action = parser.add_argument(field.name, type=hint, metavar=field.metadata["metavar"], **arguments)
+            is_many = typing.get_origin(hint) is tuple
+            arguments["type"] = typing.get_args(hint)[0] if is_many else hint
+            arguments["nargs"] = "*" if is_many else None
+            action = parser.add_argument(field.name, metavar=field.metadata["metavar"], **arguments)
             # A file may give it; whoever merges the two finds out what is missing.
             action.required = False
             continue

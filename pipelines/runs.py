@@ -1,6 +1,7 @@
 """Runs of `spanmill annotate` as the input of other jobs."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,13 @@ class Run:
         return [label for label in dict.fromkeys(labels) if label]
 
     @property
+    def taggers(self) -> tuple[str, ...]:
+        """Names of its taggers, in the order of their columns; one alone has the empty name."""
+        if "members" not in self.settings["tagger"]:
+            return ("",)
+        return tuple(dict.fromkeys(label.partition("/")[0] for label in self.labels))
+
+    @property
     def is_flat(self) -> bool:
         """Whether documents without entities have no row."""
         return bool(self.settings["output"]["layout"] == "flat")
@@ -67,10 +75,12 @@ class CompleteRun(Run):
     Attributes:
       files: what it wrote, by slice.
       size_bytes: size of its annotations.
+      digest: SHA-256 over the digests of all that it wrote, hex.
     """
 
     files: tuple["RunFiles", ...]
     size_bytes: int
+    digest: str
 
     def configure(self, *, rereads: bool) -> "RunConfig":
         """Where its rows are and how they were written; `rereads` says whether its input is read again for texts.
@@ -145,12 +155,13 @@ def open_complete_run(name: str, *, flag: str) -> CompleteRun:
         )
     if not is_complete(run.store, run.slices):
         raise ConfigError(f"expected a complete run as {flag}, found one without _SUCCESS; run annotate again")
-    files, size_bytes = [], 0
+    files, size_bytes, digest = [], 0, hashlib.sha256()
     for slice_, receipt in zip(run.slices, reconcile(run.store, run.slices), strict=True):
         written = {file["final"]: file["size_bytes"] for file in receipt.files}
         data, dead = (next((name for name in written if name.startswith(f"{folder}/")), "") for folder in (DATA, DEAD))
         files.append(RunFiles(slice_, data, dead))
         size_bytes += written.get(data, 0)
+        digest.update("".join(f"{file['final']} {file['sha256']}\n" for file in receipt.files).encode())
     return CompleteRun(
         root=run.root,
         store=run.store,
@@ -158,6 +169,7 @@ def open_complete_run(name: str, *, flag: str) -> CompleteRun:
         slices=run.slices,
         files=tuple(files),
         size_bytes=size_bytes,
+        digest=digest.hexdigest(),
     )
 
 

@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers, join_label
 from schemas.errors import StorageError
 from schemas.receipts import Receipt
-from transforms.storage.commits import DATA
+from transforms.storage.commits import DATA, DEAD
 from transforms.storage.store import Store
 
 _BATCH_ROWS = 1024
-_COLUMNS = ("id", "source", "row", "digest", "is_below", "tagger", *(field.name for field in ENTITY_TYPE))
+_COLUMNS = ("id", "source", "row", "digest", "is_below", "tagger", "windows", "tokens")
+_COLUMNS += tuple(field.name for field in ENTITY_TYPE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +88,35 @@ def read_annotations(store: Store, receipt: Receipt, ids: Collection[str] = ()) 
     Raises:
       StorageError: the slice's file is lost, or is not what was written.
     """
-    file = next((file for file in receipt.files if file["final"].startswith(f"{DATA}/")), None)
-    if file is None:
-        return
-    for record in (records := _read_records(store, file, ids)):
+    for record in (records := read_records(store, receipt, ids)):
         if not find_taggers(record):
             yield from _group_entities(itertools.chain([record], records))
             return
         yield _to_document(record, gather_entities(record), gather_entities(record, is_below=True))
+
+
+def read_records(store: Store, receipt: Receipt, ids: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """The rows of a committed slice as they were written, without kept columns; arguments as in `read_annotations`.
+
+    Raises:
+      StorageError: the slice's file is lost, or is not what was written.
+    """
+    if file := _find_file(receipt, DATA):
+        yield from _read_records(store, file, ids)
+
+
+def read_letters(store: Store, receipt: Receipt) -> list[dict[str, Any]]:
+    """The dead letters of a committed slice, as DEAD_LETTER_SCHEMA has them.
+
+    Raises:
+      StorageError: the slice's file is lost, or is not what was written.
+    """
+    file = _find_file(receipt, DEAD)
+    if file is None:
+        return []
+    with _open_data(store, file) as raw:
+        letters: list[dict[str, Any]] = pq.read_table(raw).to_pylist()
+    return letters
 
 
 def gather_entities(record: Mapping[str, Any], *, is_below: bool = False) -> list[Mapping[str, Any]]:
@@ -110,6 +132,10 @@ def gather_entities(record: Mapping[str, Any], *, is_below: bool = False) -> lis
         return list(found[0][1])
     entities = [{**entity, "label": join_label(tagger, entity["label"])} for tagger, own in found for entity in own]
     return sorted(entities, key=lambda entity: (entity["start"], entity["end"]))
+
+
+def _find_file(receipt: Receipt, folder: str) -> dict[str, Any] | None:
+    return next((file for file in receipt.files if file["final"].startswith(f"{folder}/")), None)
 
 
 def _group_entities(records: Iterable[dict[str, Any]]) -> Iterator[AnnotatedDocument]:
