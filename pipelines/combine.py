@@ -190,7 +190,7 @@ def _open_runs(words: Sequence[str]) -> dict[str, CompleteRun]:
     from transforms.models.panel import check_names
 
     named = list(map(split_run, words))
-    check_names([name for name, _ in named], flag="RUN")
+    check_names([name for name, _ in named], flag="RUN", example="a=RUN")
     runs = {name: open_complete_run(folder, flag="RUN") for name, folder in named}
     units = {opened.unit: name for name, opened in runs.items()}
     if len(units) > 1:
