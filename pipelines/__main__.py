@@ -12,6 +12,7 @@ JOBS = {
     "annotate": "annotate a corpus with named entities",
     "combine": "make one set of spans of what several taggers found",
     "compare": "tell what changed from one run to another and which is better",
+    "distill": "train a small tagger on what another was sure of",
     "evaluate": "score annotations against gold and explain the result",
     "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",
     "inspect": "show annotated documents with their entities in colour",

@@ -149,6 +149,7 @@ class _Data:
     label_map: dict[str, str]
     labels: tuple[str, ...]
     split: dict[str, Any] = dataclasses.field(default_factory=dict)
+    teacher: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def roles(self) -> list[tuple[str, LabelledFile]]:
@@ -198,11 +199,7 @@ class _Candidate:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains a tagger, writes its checkpoint and prints its scores.
-
-    Raises:
-      ConfigError: options or files are wrong; no weights have been loaded then.
-    """
+    """Runs the job and returns its exit status."""
     options, _ = parse_options(
         TrainOptions,
         arguments,
@@ -210,10 +207,24 @@ def main(arguments: Sequence[str]) -> int:
         description="Fine-tune a tagger on labelled text.",
         has_beam=False,
     )
+    return run(options)
+
+
+def run(options: TrainOptions, teacher: Mapping[str, Any] | None = None) -> int:
+    """Trains a tagger, writes its checkpoint and prints its scores; returns the exit status.
+
+    Args:
+      options: what a person asked for.
+      teacher: who labelled the training files, where that was a tagger; the card tells.
+
+    Raises:
+      ConfigError: options or files are wrong; no weights have been loaded then.
+    """
     output, work = Path(options.output), Path(options.output) / _WORK_NAME
     search = read_search(Path(options.search)) if options.search else None
     check_output(output, work_name=_WORK_NAME)
-    run = _configure(options, _read_data(options), open_encoder(options.base))
+    data = dataclasses.replace(_read_data(options), teacher=dict(teacher or {}))
+    run = _configure(options, data, open_encoder(options.base))
     for values in search.samples() if search else ():
         _vary(run, values)
     prepare_work(
@@ -365,6 +376,7 @@ def _describe_training(run: _Run) -> dict[str, Any]:
         "train": [file.digest for file in run.data.train],
         "dev": [file.digest for file in run.data.dev],
         "test": [file.digest for file in run.data.test],
+        **({"teacher": run.data.teacher} if run.data.teacher else {}),
     }
 
 
@@ -481,6 +493,7 @@ def _build_card(
             "objective": _render_objectives(run),
             "dtype": run.options.dtype,
             **({"split": run.data.split} if run.data.split else {}),
+            **({"teacher": run.data.teacher} if run.data.teacher else {}),
             **_describe_copies(run.augment, added),
         },
         steps=outcome.steps,

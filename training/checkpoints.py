@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -204,6 +204,7 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
     spreads = render_seeds([score.name for score in card.scores], card.seeds) if card.seeds else ""
     seeds = f"\n{kept}\n\n{spreads}\n" if card.seeds else ""
     crf = f" A conditional random field chooses tags (`{CRF_NAME}`)." if card.options.get("head") == "crf" else ""
+    taught = "".join(f"\n{line}" for line in _render_teacher(card.options.get("teacher", {})))
     augmented = "".join(f"\n{line}" for line in _render_augmentation(card.options.get("augmentation", {})))
     renamed = ", ".join(f"{old} → {new}" for old, new in card.label_map.items()) or "none"
     return f"""# {name}
@@ -224,12 +225,24 @@ Entity precision, recall and F1 in percent, both ends and the label right (seqev
 
 {data}
 
-Labels renamed or, with O, dropped: {renamed}. Base model weights: SHA-256 `{card.base_digest}`.{augmented}
+Labels renamed or, with O, dropped: {renamed}. Base model weights: SHA-256 `{card.base_digest}`.{taught}{augmented}
 
 ```
 {command}
 ```
 """
+
+
+def _render_teacher(teacher: Mapping[str, Any]) -> list[str]:
+    """Who labelled the training text, and how sure it had to be."""
+    if not teacher:
+        return []
+    return [
+        "",
+        f"Training text was labelled by a tagger, not by people: `{teacher['run']}` of spanmill, model SHA-256",
+        f"`{teacher['model']}`, in the {teacher['documents']:,} documents of which no span",
+        f"scored under {teacher['confidence']:g}.",
+    ]
 
 
 def _render_augmentation(added: Mapping[str, Mapping[str, float]]) -> list[str]:
