@@ -142,19 +142,19 @@ class _RunRows:
 
     def __init__(self, store: Store, slice_ids: Sequence[str], slice_: Slice) -> None:
         self._store = store
-        self._rows = range(slice_.first_row, slice_.first_row + slice_.rows)
         self._receipts = [_read_receipt(store, slice_id) for slice_id in slice_ids]
-        self._records = itertools.chain.from_iterable(read_records(store, receipt) for receipt in self._receipts)
-        self._next: dict[str, Any] | None = None
+        rows = range(slice_.first_row, slice_.first_row + slice_.rows)
+        self._records = itertools.chain.from_iterable(
+            read_records(store, receipt, rows=rows) for receipt in self._receipts
+        )
+        self._next = next(self._records, None)
         self._letters: dict[int | None, dict[str, Any]] | None = None
-        self._advance()
 
     def take(self, row: int) -> dict[str, Any] | None:
         """The record of a row, or None where the run has none."""
         if self._next is None or self._next["row"] != row:
             return None
-        record = self._next
-        self._advance()
+        record, self._next = self._next, next(self._records, None)
         return record
 
     def find_letter(self, row: int | None) -> dict[str, Any] | None:
@@ -172,11 +172,6 @@ class _RunRows:
         """
         if self._next is not None:
             raise StorageError(f"expected rows in order in a run to combine, found row {self._next['row']} left over")
-
-    def _advance(self) -> None:
-        self._next = next((record for record in self._records if record["row"] >= self._rows.start), None)
-        if self._next is not None and self._next["row"] >= self._rows.stop:
-            self._next = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,21 +88,29 @@ def read_annotations(store: Store, receipt: Receipt, ids: Collection[str] = ()) 
     Raises:
       StorageError: the slice's file is lost, or is not what was written.
     """
-    for record in (records := read_records(store, receipt, ids)):
+    for record in (records := read_records(store, receipt, ids=ids)):
         if not find_taggers(record):
             yield from _group_entities(itertools.chain([record], records))
             return
         yield _to_document(record, gather_entities(record), gather_entities(record, is_below=True))
 
 
-def read_records(store: Store, receipt: Receipt, ids: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-    """The rows of a committed slice as they were written, without kept columns; arguments as in `read_annotations`.
+def read_records(
+    store: Store, receipt: Receipt, *, ids: Collection[str] = (), rows: range | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a committed slice as they were written, without kept columns.
+
+    Args:
+      store: the run's store.
+      receipt: the slice's receipt.
+      ids: the ids that are wanted; none for all.
+      rows: the rows of the input that are wanted; None for all.
 
     Raises:
       StorageError: the slice's file is lost, or is not what was written.
     """
     if file := _find_file(receipt, DATA):
-        yield from _read_records(store, file, ids)
+        yield from _read_records(store, file, ids, rows)
 
 
 def read_letters(store: Store, receipt: Receipt) -> list[dict[str, Any]]:
@@ -175,12 +183,14 @@ def _to_document(
     return AnnotatedDocument(record["id"], record["source"], record["row"], record["digest"], kept, rest)
 
 
-def _read_records(store: Store, file: Mapping[str, Any], ids: Collection[str]) -> Iterator[dict[str, Any]]:
+def _read_records(
+    store: Store, file: Mapping[str, Any], ids: Collection[str], rows: range | None
+) -> Iterator[dict[str, Any]]:
     with _open_data(store, file) as raw:
         if file["final"].endswith(".jsonl"):
             for line in raw:
                 record = json.loads(line)
-                if not ids or record["id"] in ids:
+                if (not ids or record["id"] in ids) and (rows is None or record["row"] in rows):
                     yield record
             return
         parquet = pq.ParquetFile(raw)
@@ -190,8 +200,12 @@ def _read_records(store: Store, file: Mapping[str, Any], ids: Collection[str]) -
         columns = [name for name in names if name in own or name in _COLUMNS]
         wanted = pa.array(list(ids), pa.string())
         for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-            rows = batch.filter(pc.is_in(batch.column("id"), wanted)) if ids else batch
-            yield from rows.to_pylist()
+            if ids:
+                batch = batch.filter(pc.is_in(batch.column("id"), wanted))
+            if rows is not None:
+                row = batch.column("row")
+                batch = batch.filter(pc.and_(pc.greater_equal(row, rows.start), pc.less(row, rows.stop)))
+            yield from batch.to_pylist()
 
 
 @contextmanager

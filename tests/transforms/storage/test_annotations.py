@@ -10,7 +10,7 @@ import pytest
 from schemas.annotations import annotation_schema
 from schemas.errors import StorageError
 from schemas.receipts import Tally
-from transforms.storage.annotations import AnnotatedDocument, EntityFilter, read_annotations
+from transforms.storage.annotations import AnnotatedDocument, EntityFilter, read_annotations, read_records
 from transforms.storage.commits import LAYOUTS, OUTPUT_FORMATS, SliceWriter
 
 
@@ -75,6 +75,13 @@ def test_read_annotations_gives_the_documents_with_some_ids(commit, memory_store
     receipt = commit(make_table(rows[:2000]), make_table(rows[2000:]))
     found = read_annotations(memory_store, receipt, frozenset({"doc-2999", "doc-5", "nobody"}))
     assert list(found) == [to_document(rows[5]), to_document(rows[2999])]
+
+
+def test_read_records_gives_the_rows_of_a_range(commit, memory_store):
+    rows = [{**row, "entities": [make_entity(0, 0.5)]} for row in make_rows(3000)]
+    receipt = commit(make_table(rows[:2000]), make_table(rows[2000:]))
+    found = {record["row"] for record in read_records(memory_store, receipt, rows=range(1990, 2010))}
+    assert found == set(range(1990, 2010))
 
 
 def test_read_annotations_of_a_slice_without_documents_gives_none(commit, memory_store):
