@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pipelines.prompting import PromptOptions, configure_prompting
+from pipelines.prompting import PromptOptions, configure_prompting, read_labels
 from pipelines.tuning import DEFAULT_BATCH_TOKENS
 from schemas.errors import ConfigError
 from schemas.specs import parse_spec
 from transforms.models.gazetteer.options import GazetteerOptions
+from transforms.models.gliner.options import GlinerOptions
 
 if TYPE_CHECKING:
     from pipelines.annotate import AnnotateOptions
@@ -173,15 +174,33 @@ class _Kind:
 
 
 def _configure_prompt(setting: _Setting, chosen: PromptOptions) -> "TaggerConfig":
+    return configure_prompting(chosen, setting.options, _use_torch(setting, is_here=not chosen.endpoint))
+
+
+def _configure_gliner(setting: _Setting, chosen: GlinerOptions) -> "TaggerConfig":
+    from transforms.models.gliner.tagger import configure_gliner
+
+    if chosen.model in ("", "default"):
+        raise ConfigError("expected --model with a GLiNER checkpoint for --tagger gliner, found none")
+    labels = read_labels(chosen.labels, chosen.label_file)
+    return configure_gliner(chosen, labels, backend=_use_torch(setting))
+
+
+def _use_torch(setting: _Setting, *, is_here: bool = True) -> "BackendConfig":
+    """PyTorch on the wanted device, which is checked where the model runs on this machine."""
     from transforms.models.backends import BackendConfig, check_device
 
     options = setting.options
+    if options.backend not in ("auto", "torch"):
+        raise ConfigError(
+            f"expected --backend torch with --tagger prompt and gliner, found {options.backend!r}; leave it out"
+        )
     backend = BackendConfig(
         device=options.device, precision=options.precision, threads=options.threads or setting.threads
     )
-    if setting.is_local and not chosen.endpoint:
+    if setting.is_local and is_here:
         check_device(backend)
-    return configure_prompting(chosen, options, backend)
+    return backend
 
 
 def _configure_gazetteer(_: _Setting, chosen: GazetteerOptions) -> "TaggerConfig":
@@ -193,6 +212,7 @@ def _configure_gazetteer(_: _Setting, chosen: GazetteerOptions) -> "TaggerConfig
 KINDS = {
     "model": _Kind(ModelOptions, _configure_model, ("model", "base")),
     "prompt": _Kind(PromptOptions, _configure_prompt, ("model", "labels", "label_file", "shots", "examples")),
+    "gliner": _Kind(GlinerOptions, _configure_gliner, ("model", "labels", "label_file")),
     "gazetteer": _Kind(GazetteerOptions, _configure_gazetteer, ()),
 }
 

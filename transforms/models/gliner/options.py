@@ -11,6 +11,8 @@ class GlinerOptions:
 
     Attributes:
       model: folder, URL or hub name, with weights in safetensors.
+      labels: the labels to ask for.
+      label_file: TOML file of descriptions by label, which it is asked for in their place.
       floor: spans with a lower score are not told at all; what is written is for thresholds to say.
       window_words: most words that it reads at once; its own limit if that is less.
       overlap_words: words shared by neighbouring windows.
@@ -18,6 +20,8 @@ class GlinerOptions:
     """
 
     model: str = ""
+    labels: tuple[str, ...] = ()
+    label_file: str = ""
     floor: float = 0.05
     window_words: int = 384
     overlap_words: int = 48
