@@ -47,7 +47,7 @@ class ExamplePool:
     """Chooses examples for texts.
 
     Args:
-      examples: the examples.
+      examples: the examples, with no other labels than those that are asked for.
       rank: which of them suit a text best.
       is_balanced: whether each label is to be shown before one is shown again, as far as there are examples.
       is_nearest_last: whether the best one stands next to the document rather than at the beginning; models lean on
@@ -59,6 +59,7 @@ class ExamplePool:
     ) -> None:
         self._examples = tuple(examples)
         self._keys = [_fold_space(example.text) for example in examples]
+        self._all_labels = {label for at in range(len(self._examples)) for label in self._labels(at)}
         self._rank = rank
         self._is_balanced = is_balanced
         self._is_nearest_last = is_nearest_last
@@ -72,7 +73,7 @@ class ExamplePool:
     def select(self, text: str, n: int) -> list[Example]:
         """Up to n examples for a text; none that holds it or that it holds, and no text twice."""
         suitable = self._find_suitable(_fold_space(text))
-        chosen = self._balance(list(suitable), n) if self._is_balanced else _take(suitable, n)
+        chosen = self._balance(suitable, n) if self._is_balanced else _take(suitable, n)
         return [self._examples[at] for at in (reversed(chosen) if self._is_nearest_last else chosen)]
 
     def _find_suitable(self, key: str) -> Iterator[int]:
@@ -84,21 +85,24 @@ class ExamplePool:
                 seen.add(own)
                 yield at
 
-    def _balance(self, ranked: list[int], n: int) -> list[int]:
+    def _balance(self, ranked: Iterator[int], n: int) -> list[int]:
         """Takes the best of those that show a label which was not shown yet, until all are; then begins anew.
 
         To have no entity at all counts as a label, so that models see that there need not be any.
         """
         chosen: list[int] = []
         shown: set[str] = set()
-        while len(chosen) < min(n, len(ranked)):
-            rest = [at for at in ranked if at not in chosen]
-            best = next((at for at in rest if not self._labels(at) <= shown), None)
-            if best is None and shown:
+        looked_at: list[int] = []
+        while len(chosen) < n:
+            candidates = (at for at in _replay(looked_at, ranked) if at not in chosen)
+            best = next((at for at in candidates if not self._labels(at) <= shown), None)
+            if best is None and not shown:
+                break
+            if best is not None:
+                chosen.append(best)
+                shown |= self._labels(best)
+            if best is None or shown >= self._all_labels:
                 shown = set()
-                continue
-            chosen.append(rest[0] if best is None else best)
-            shown |= self._labels(chosen[-1])
         return chosen
 
     def _labels(self, at: int) -> frozenset[str]:
@@ -107,6 +111,14 @@ class ExamplePool:
 
 def _take(positions: Iterator[int], n: int) -> list[int]:
     return [at for _, at in zip(range(n), positions, strict=False)]
+
+
+def _replay(known: list[int], rest: Iterator[int]) -> Iterator[int]:
+    """What is known of an iterator, then the rest of it, which is known from then on."""
+    yield from known
+    for item in rest:
+        known.append(item)
+        yield item
 
 
 def _fold_space(text: str) -> str:
