@@ -138,6 +138,16 @@ def test_a_killed_run_asks_only_for_what_was_not_answered(tmp_path, server):
     assert len(read_rows(tmp_path / "out")) == 12
 
 
+def test_secrets_of_an_endpoint_are_written_nowhere(texts, server, tmp_path, capfd):
+    url = server.url.replace("http://", "http://user:hunter2@")
+    _annotate(texts, tmp_path / "out", "--tagger", f"prompt:endpoint={url}", "--model", "tiny", "--labels", "PER")
+    assert server.headers[0]["Authorization"].startswith("Basic ")
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(written) > 5
+    assert not [path for path in written if b"hunter2" in path.read_bytes()]
+    assert "hunter2" not in "".join(capfd.readouterr())
+
+
 def test_descriptions_and_examples_come_from_files(texts, server, tmp_path):
     (tmp_path / "labels.toml").write_text('PER = "people"\n')
     (tmp_path / "train.conll").write_text("Eva\tB-PER\nslept\tO\n")
