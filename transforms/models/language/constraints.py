@@ -9,6 +9,8 @@ JSON has no free whitespace, for small models lose themselves in it: one space a
 `json.dumps` writes it, and none elsewhere.
 """
 
+import graphlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,9 @@ from schemas.prompts import Grammar
 if TYPE_CHECKING:
     import llguidance
 
+_RULE = re.compile(r"^(?=[\w-]+\s*::=)", re.MULTILINE)
+_NAME = re.compile(r"[\w-]+")
+_NO_NAMES = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#.*')
 _JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -117,4 +122,26 @@ class ConstraintCompiler:
             return str(self._library.LLMatcher.grammar_from_json_schema(grammar.text, defaults=_JSON_STYLE))
         from llguidance.gbnf_to_lark import gbnf_to_lark
 
-        return str(self._library.LLMatcher.grammar_from_lark(gbnf_to_lark(grammar.text)))
+        return str(self._library.LLMatcher.grammar_from_lark(gbnf_to_lark(_order_rules(grammar.text))))
+
+
+def _order_rules(gbnf: str) -> str:
+    r"""A grammar with each rule behind those that it refers to, where none refers back to itself through others.
+
+    llguidance's translation goes through all rules once for every link of a chain of rules that stands the other way
+    round, and the grammar of a document is such a chain from its first word to its last.
+
+    >>> _order_rules('root ::= "b" c\nc ::= "root"').splitlines()
+    ['c ::= "root"', 'root ::= "b" c']
+    """
+    rules, references = {}, {}
+    for rule in _RULE.split(gbnf):
+        name, _, body = rule.partition("::=")
+        if body:
+            rules[name.strip()] = rule
+            references[name.strip()] = set(_NAME.findall(_NO_NAMES.sub(" ", body))) - {name.strip()}
+    try:
+        order = graphlib.TopologicalSorter(references).static_order()
+        return "\n".join(rules[name] for name in order if name in rules)
+    except graphlib.CycleError:
+        return gbnf

@@ -1,3 +1,4 @@
+import cProfile
 import json
 import re
 
@@ -134,3 +135,31 @@ def test_a_grammar_may_spell_a_long_document(compiler, tokenizer):
 
     assert _follow(constraint, ids) == len(ids)
     assert constraint.is_finished
+
+
+def test_rules_may_go_over_lines_and_stand_in_any_order(compiler, tokenizer):
+    grammar = Grammar("gbnf", 'b ::= "b"\n\nroot ::= ("a"\n  | b) c\n# the end ::= "z"\nc ::= "c"\n')
+
+    for text, is_allowed in [("ac", True), ("bc", True), ("az", False), ("(ac", False)]:
+        ids = tokenizer.encode(text).ids
+        assert (_follow(compiler.compile(grammar), ids) == len(ids)) == is_allowed, text
+
+
+def test_rules_may_refer_to_themselves(compiler, tokenizer):
+    grammar = Grammar("gbnf", 'root ::= "[" (root ("," root)*)? "]"')
+    ids = tokenizer.encode("[[],[[]]]").ids
+
+    assert _follow(compiler.compile(grammar), ids) == len(ids)
+
+
+def test_the_rules_of_a_long_document_are_gone_through_once(compiler):
+    def count_calls(n_words):
+        rules = [f'o{at} ::= "word{at} " (o{at + 1} | "<a>" i{at + 1})' for at in range(n_words)]
+        rules += [f'i{at + 1} ::= "word{at}" i{at + 2} | "</a>" o{at + 1}' for at in range(n_words)]
+        ends = [f'o{n_words} ::= "."', f'i{n_words + 1} ::= "</a>" o{n_words}']
+        grammar = Grammar("gbnf", "\n".join(["root ::= o0", *rules, *ends]))
+        profile = cProfile.Profile()
+        profile.runcall(compiler.compile, grammar)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert count_calls(200) < 3 * count_calls(100)
