@@ -7,6 +7,7 @@ of one prompt, in their order, is a list of functions that take the handler; whe
 """
 
 import contextlib
+import io
 import json
 import socket
 import struct
@@ -159,7 +160,7 @@ def reset(handler, body):
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.close_connection = True
     handler.rfile.close()
-    handler.wfile.close()
+    handler.wfile = io.BytesIO()  # The base class flushes it at the end.
     handler.connection.close()
 
 

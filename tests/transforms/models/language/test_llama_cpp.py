@@ -12,7 +12,6 @@ import sys
 
 import pytest
 
-from schemas.errors import RecordError
 from schemas.prompts import Answer, Grammar
 from tests.transforms.models.language.chat_server import ChatServer, cut_body, fail, hang, reset, say
 from transforms.models.language.answer_cache import CachedModel
@@ -127,7 +126,7 @@ def test_a_prompt_that_does_not_fit_fails_alone(open_real, ask):
 
 
 def test_every_prompt_is_answered_or_failed_once_while_everything_goes_wrong(llama_cpp, open_real, ask, tmp_path):
-    prompts = [ask(text, max_answer_tokens=80, grammar=NAMES) for text in SENTENCES]
+    prompts = [ask(text, max_answer_tokens=40, grammar=NAMES) for text in SENTENCES]
     wanted = [answer.text for answer in open_real().answer(prompts)]
     server = ChatServer(upstream=llama_cpp)
     server.misbehave(SENTENCES[0], fail(429, Retry_After="0.2"), cut_body)
@@ -136,17 +135,22 @@ def test_every_prompt_is_answered_or_failed_once_while_everything_goes_wrong(lla
     server.misbehave(SENTENCES[3], hang)
 
     def run():
-        model = open_real(url=server.url, timeout_s=30.0)
+        model = open_real(url=server.url, timeout_s=60.0)
         return CachedModel(model, open_store(str(tmp_path)), model="smol", place="answers").answer(prompts)
 
     outcomes = run()
+    requests = dict(server.requests)
     again = run()
     server.close()
 
-    assert isinstance(outcomes[1], RecordError)
-    assert [outcome.text for outcome in (outcomes[0], *outcomes[2:])] == [wanted[0], *wanted[2:]]
-    assert [outcome.requests for outcome in (outcomes[0], *outcomes[2:])] == [3, 3, 2, 1]
-    assert [(outcome.text, outcome.requests) for outcome in again] == [
-        (text, int(at == 1)) for at, text in enumerate(wanted)
-    ]
-    assert [server.requests[text] for text in SENTENCES] == [3, 5, 3, 2, 1]
+    answered = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, Answer)]
+    assert answered == [0, 2, 3, 4]
+    assert outcomes[1].code == "endpoint_failed"
+    assert [outcomes[at].text for at in answered] == [wanted[at] for at in answered]
+    # A slow machine may need more than were spoilt.
+    assert all(outcomes[at].requests >= least for at, least in zip(answered, (3, 3, 2, 1), strict=True))
+    counts = [outcomes[at].requests if at in answered else 4 for at in range(len(SENTENCES))]
+    assert requests == dict(zip(SENTENCES, counts, strict=True))
+    assert [outcome.text for outcome in again] == wanted
+    assert [at for at, outcome in enumerate(again) if outcome.requests] == [1]
+    assert [at for at, text in enumerate(SENTENCES) if server.requests[text] > requests[text]] == [1]
