@@ -7,7 +7,7 @@ gold ──> annotate with the student ──> beside the teacher's run on gold 
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from training.silver import (
     EMPTY,
     LABELLED,
     count_empty,
+    forget_doubtful,
     judge_document,
     label_text,
     map_spans,
@@ -50,6 +51,11 @@ class DistillOptions(TrainOptions):
     )
     map: tuple[str, ...] = option("rename a label of the run, or drop it with O", (), metavar="LABEL=LABEL")
     confidence: float = option("least score of every span of a document to train on", 0.9, metavar="SCORE")
+    doubtful: str = option(
+        "documents with a doubtful span are left out, or that span is taken for text",
+        "leave-out",
+        choices=("leave-out", "as-text"),
+    )
     share_empty: float = option("most documents without entities, as a share of those to train on", 0.5)
     gold: tuple[str, ...] = option(
         "gold files to compare teacher and student on, as compare takes them", (), metavar="GLOB"
@@ -143,7 +149,7 @@ def _write_data(
     label_map = parse_pairs(options.map, flag="--map")
     chooser = _Chooser(options, label_map, held_out)
     for _, documents in _read_documents(source):
-        chooser.look(documents)
+        chooser.look(chooser.prepare(documents))
     chooser.decide()
     path = folder / "train.conll"
     partial = path.with_suffix(".partial")
@@ -169,6 +175,7 @@ def _write_data(
         "model": source.settings["tagger"]["model"],
         "wrote": source.digest,
         "confidence": options.confidence,
+        "doubtful": options.doubtful,
         "share_empty": options.share_empty,
         "label_map": label_map,
         "documents": counts[_USED],
@@ -190,6 +197,12 @@ class _Chooser:
         self.counts: Counter[str] = Counter()
         """Documents that are not chosen, by what they are."""
         self._n_labelled = 0
+
+    def prepare(self, documents: Iterable["AnnotatedDocument"]) -> Iterator["AnnotatedDocument"]:
+        """Documents as they are to be looked at: without doubtful spans, where these are taken for text."""
+        if self._options.doubtful == "leave-out":
+            return iter(documents)
+        return (forget_doubtful(document, confidence=self._options.confidence) for document in documents)
 
     def look(self, documents: Iterator["AnnotatedDocument"]) -> None:
         """Takes note of some documents."""
@@ -228,7 +241,7 @@ def _render_documents(
     from transforms.reports.samples import read_samples
 
     for at, documents in _read_documents(source):
-        chosen = filter(chooser.chooses, documents)
+        chosen = filter(chooser.chooses, chooser.prepare(documents))
         for sample in read_samples(source.slices[at], chosen, source.corpus, source.unit):
             spans = map_spans(sample.entities, label_map)
             _check_labels(spans)

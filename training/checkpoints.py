@@ -237,11 +237,12 @@ def _render_teacher(teacher: Mapping[str, Any]) -> list[str]:
     """Who labelled the training text, and how sure it had to be."""
     if not teacher:
         return []
+    left_out = teacher["doubtful"] == "leave-out"
+    doubts = "of which no span\nscored under" if left_out else "whose spans are\ntext where they score under"
     return [
         "",
         f"Training text was labelled by a tagger, not by people: `{teacher['run']}` of spanmill, model SHA-256",
-        f"`{teacher['model']}`, in the {teacher['documents']:,} documents of which no span",
-        f"scored under {teacher['confidence']:g}.",
+        f"`{teacher['model']}`, in {teacher['documents']:,} documents {doubts} {teacher['confidence']:g}.",
     ]
 
 

@@ -2,10 +2,12 @@
 
     document ──> is it confident? ──> words, spans over them ──> sentences ──> CoNLL
 
-A document with one doubtful span is left out as a whole, for what is not labelled would be taught as no entity.
+A document with one doubtful span is left out as a whole, for what is not labelled is taught as no entity; or its
+doubtful spans are taken for text, which teaches caution.
 """
 
 import bisect
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -41,6 +43,12 @@ def judge_document(document: AnnotatedDocument, *, confidence: float, label_map:
     if any(a[1] > b[0] for a, b in itertools.pairwise(ordered)):
         return OVERLAPPING
     return LABELLED if entities else EMPTY
+
+
+def forget_doubtful(document: AnnotatedDocument, *, confidence: float) -> AnnotatedDocument:
+    """A document without its doubtful spans."""
+    sure = tuple(each for each in document.entities if each["score"] >= confidence)
+    return dataclasses.replace(document, entities=sure, below=())
 
 
 def rank_document(document: AnnotatedDocument, seed: int) -> int:

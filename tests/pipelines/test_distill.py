@@ -68,7 +68,7 @@ def test_a_student_learns_from_confident_documents_and_is_compared_with_its_teac
     assert (teacher["model"], teacher["confidence"], teacher["documents"]) == ("0" * 64, 0.9, 59)
     assert {file.role for file in card.data} == {"train", "dev"}
     readme = (output / "student" / "README.md").read_text()
-    assert "in the 59 documents of which no span\nscored under 0.9." in readme
+    assert "in 59 documents of which no span\nscored under 0.9." in readme
 
     report = json.loads((output / "comparison" / "comparison.json").read_text())["gold"]
     assert report["counts"]["documents"] == 9
@@ -76,6 +76,16 @@ def test_a_student_learns_from_confident_documents_and_is_compared_with_its_teac
     assert report["micro"]["b"]["f1"] > report["micro"]["a"]["f1"]
     assert report["micro"]["b"]["f1"] > 0.9
     assert json.loads((output / "comparison" / "comparison.json").read_text())["verdict"] in printed
+
+
+def test_doubtful_spans_may_be_taken_for_text(base, runs, tmp_path, capsys):
+    more = ("--doubtful", "as-text", "--share-empty", "1", "--epochs", "1")
+    assert distill(runs, base, tmp_path / "out", *more) == 0
+    assert "documents: used 80, without words 1" in capsys.readouterr().out
+    data = (tmp_path / "out" / "data" / "train.conll").read_text()
+    assert "# newdoc id = doubt 0\nanna\tO\nsaw\tO\nthe\tO\nrome\tO\n" in data
+    readme = (tmp_path / "out" / "student" / "README.md").read_text()
+    assert "80 documents whose spans are\ntext where they score under 0.9." in readme
 
 
 def test_training_that_was_stopped_goes_on_and_a_student_is_not_taught_twice(base, runs, tmp_path, monkeypatch, capsys):

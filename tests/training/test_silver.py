@@ -10,6 +10,7 @@ from training.silver import (
     LABELLED,
     OVERLAPPING,
     count_empty,
+    forget_doubtful,
     judge_document,
     label_text,
     map_spans,
@@ -43,6 +44,11 @@ def document(*entities, below=(), digest="0" * 64):
 )
 def test_a_document_is_trained_on_when_every_span_is_sure(found, kind):
     assert judge_document(found, confidence=0.9, label_map={"MISC": "O"}) == kind
+
+
+def test_doubtful_spans_are_forgotten_on_demand():
+    found = forget_doubtful(document(entity(0, 4), entity(5, 9, 0.5), below=(entity(10, 12),)), confidence=0.9)
+    assert found == document(entity(0, 4))
 
 
 def test_documents_without_entities_are_a_share_at_most():
