@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from schemas.sketches import FormSketch
+
 SCORE_BINS = 20
 LENGTH_BINS = 24
 """Bin k of the length histogram counts documents of 2**(k-1) to 2**k - 1 tokens; bin 0 the empty ones."""
@@ -29,6 +31,9 @@ class Tally:
       computed_tokens: tokens the model computed, with overlap, special tokens and padding.
       seconds: time by stage, summed over workers; tokenizing runs beside the forward pass.
       counts: what else taggers count, by name.
+      pieces: tokens that the tokenizer has in its vocabulary, `known`, and those that stand for text it has not,
+        `unknown`; empty where that is not counted, as by earlier versions.
+      forms: a bounded sample of the surfaces of entities at or above their threshold; empty by earlier versions.
       matches: gold entities found, spurious and missed by label, strict, when the corpus carries gold.
     """
 
@@ -45,6 +50,8 @@ class Tally:
     computed_tokens: int = 0
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    forms: FormSketch = FormSketch()  # noqa: RUF009 - frozen, so safe to share
     matches: Mapping[str, list[int]] = dataclasses.field(default_factory=dict)
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -53,12 +60,13 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """The tally as JSON values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "forms": self.forms.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Tally":
         """The inverse of `to_json`."""
-        return cls(**{**value, "lengths": tuple(value["lengths"])})
+        forms = FormSketch.from_json(value.get("forms", ""))
+        return cls(**{**value, "lengths": tuple(value["lengths"]), "forms": forms})
 
 
 _FIELDS = dataclasses.fields(Tally)
@@ -102,7 +110,7 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         """The receipt as JSON values."""
-        return {**dataclasses.asdict(self), "files": list(self.files)}
+        return {**dataclasses.asdict(self), "files": list(self.files), "tally": self.tally.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Receipt":

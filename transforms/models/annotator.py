@@ -18,6 +18,7 @@ from schemas.dead_letters import Imprint, count_letters, dead_letter
 from schemas.documents import find_kept, kept_column
 from schemas.errors import ConfigError, RecordError
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
+from schemas.sketches import FormSketch
 from transforms.models.tagger import Tagger, Tagging
 from transforms.scoring.calibration import calibrate_scores
 from transforms.scoring.matching import count_matches
@@ -245,6 +246,8 @@ class Annotator:
             computed_tokens=tagging.computed_tokens,
             seconds=tagging.seconds,
             counts=tagging.counts,
+            pieces=_count_pieces(tagging, good),
+            forms=FormSketch.of(columns.surfaces_above()),
             matches=self._match(documents, columns, good),
         )
 
@@ -306,6 +309,11 @@ class _EntityColumns:
         offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
         return pa.ListArray.from_arrays(offsets, entities)
 
+    def surfaces_above(self) -> list[str]:
+        """Surfaces of the entities at or above their threshold."""
+        surfaces: list[str] = self._surfaces[np.asarray(self.is_above, dtype=bool)].tolist()
+        return surfaces
+
     def spans_of(self, text: int) -> list[tuple[int, int, str]]:
         """Entities of one text at or above their threshold, in code points."""
         tagging = self._tagging
@@ -336,6 +344,13 @@ def check_labels(config: EntityConfig, labels: Sequence[str]) -> None:
 
 def _name_calibrator(digest: str) -> str:
     return f"calibrator {digest[:16]}" if digest else "no calibrator"
+
+
+def _count_pieces(tagging: Tagging, good: npt.NDArray[np.bool_]) -> dict[str, int]:
+    if tagging.unknown is None:
+        return {}
+    unknown = int(tagging.unknown[good].sum())
+    return {"known": int(tagging.tokens[good].sum()) - unknown, "unknown": unknown}
 
 
 def _count_labels(label: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:

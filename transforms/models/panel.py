@@ -46,7 +46,7 @@ class PanelTagger:
         return lambda: self._merge([wait() for wait in waits])
 
     def _merge(self, taggings: Sequence[Tagging]) -> Tagging:
-        """Taggings of the same texts to one; tokens and windows are the first tagger's."""
+        """Taggings of the same texts to one; tokens, known or not, and windows are the first tagger's."""
         failures: dict[int, RecordError] = {}
         seconds: dict[str, float] = {}
         counts: dict[str, int] = {}
@@ -74,6 +74,7 @@ class PanelTagger:
             computed_tokens=sum(tagging.computed_tokens for tagging in taggings),
             seconds=seconds,
             counts=counts,
+            unknown=taggings[0].unknown,
         )
 
 

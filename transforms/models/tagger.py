@@ -35,6 +35,8 @@ class Tagging:
       computed_tokens: tokens computed, with overlap, special tokens and padding.
       seconds: time by stage.
       counts: what else the tagger counts, by name, such as the tokens of answers; whole numbers.
+      unknown: (n_texts,) how many of the tokens of each text stand for what the tokenizer does not know; None where it
+        has no such token, or there is no tokenizer.
     """
 
     document: IntArray
@@ -48,6 +50,7 @@ class Tagging:
     computed_tokens: int
     seconds: Mapping[str, float]
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unknown: IntArray | None = None
 
 
 class Tagger(Protocol):

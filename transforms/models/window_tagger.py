@@ -179,6 +179,7 @@ class WindowTagger:
                 "forward": group.work.seconds,
                 "decode": time.perf_counter() - started,
             },
+            unknown=self._tokenizer.count_unknown(columns),
         )
 
     def _decode(
@@ -286,6 +287,7 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
 def _join_taggings(taggings: Sequence[Tagging]) -> Tagging:
     seconds: dict[str, float] = {}
     failures: dict[int, RecordError] = {}
+    unknown = [tagging.unknown for tagging in taggings if tagging.unknown is not None]
     for tagging in taggings:
         failures.update(tagging.failures)
         for stage, spent in tagging.seconds.items():
@@ -301,6 +303,7 @@ def _join_taggings(taggings: Sequence[Tagging]) -> Tagging:
         failures=failures,
         computed_tokens=sum(t.computed_tokens for t in taggings),
         seconds=seconds,
+        unknown=None if len(unknown) < len(taggings) else _concatenate(unknown, np.int64),
     )
 
 

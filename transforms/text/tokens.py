@@ -81,6 +81,7 @@ class ColumnTokenizer:
         self._is_split_at_spaces = not getattr(self._tokenizer.model, "continuing_subword_prefix", None)
         self.prefix_ids, self.suffix_ids = self._special_ids()
         self.pad_id = self._pad_id()
+        self._unknown_id = self._find_unknown()
 
     def tokenize(self, texts: Sequence[str]) -> TokenColumns:
         """Texts in, tokens out; a text of any length takes time and memory in proportion to it."""
@@ -107,6 +108,14 @@ class ColumnTokenizer:
             bounds=np.concatenate([[0], np.cumsum(counts)]),
         )
 
+    def count_unknown(self, columns: TokenColumns) -> npt.NDArray[np.int64] | None:
+        """How many tokens of each text stand for what the vocabulary lacks, (n_texts,); None if no token does."""
+        if self._unknown_id is None:
+            return None
+        sums = np.concatenate([[0], np.cumsum(columns.ids == self._unknown_id)])
+        counts: npt.NDArray[np.int64] = np.diff(sums[columns.bounds])
+        return counts
+
     def _mark_words(
         self, words: npt.NDArray[np.int64], offsets: npt.NDArray[np.int32], block: str
     ) -> npt.NDArray[np.bool_]:
@@ -130,6 +139,14 @@ class ColumnTokenizer:
             if (id_ := self._tokenizer.token_to_id(token)) is not None:
                 return int(id_)
         return 0
+
+    def _find_unknown(self) -> int | None:
+        model = self._tokenizer.model
+        # A model of SentencePiece does not tell which piece it is; byte-level ones have none, and say so.
+        names = [model.unk_token] if hasattr(model, "unk_token") else ["<unk>", "[UNK]"]
+        return next(
+            (int(id_) for name in names if name and (id_ := self._tokenizer.token_to_id(name)) is not None), None
+        )
 
 
 def cut_blocks(text: str) -> Iterator[tuple[int, str]]:

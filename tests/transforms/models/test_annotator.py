@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schemas.calibration import Calibrator, Isotonic, LabelCurve, Temperature, Thresholds
 from schemas.documents import DOCUMENT_FIELDS, GOLD_TYPE
 from schemas.errors import ConfigError
+from schemas.sketches import FormSketch
 from transforms.models.annotator import Annotator, EntityConfig
 
 # Every entity of the rule classifier has the score 0.92.
@@ -89,6 +90,19 @@ def test_annotate_keeps_entities_under_their_threshold_on_request(annotate):
     row = part.annotations.to_pylist()[0]
     assert [entity["text"] for entity in row["below"]] == ["Anna"]
     assert (part.tally.entities, part.tally.below) == ({"LOC": 1}, {"PER": 1})
+
+
+def test_annotate_counts_pieces_and_forms_of_the_documents_that_it_writes(annotate):
+    texts = ["Anna lives in Berlin", "𓀀 Anna", "Berlin 𓀀 " * 9]
+    part = annotate(texts, config=EntityConfig(max_document_bytes=40))
+    assert part.tally.dead_rows == 1
+    assert part.tally.pieces == {"known": part.tally.tokens - 1, "unknown": 1}
+    assert part.tally.forms == FormSketch.of(["anna", "berlin"])
+
+
+def test_annotate_counts_forms_of_entities_at_or_above_their_threshold(annotate):
+    config = EntityConfig(label_thresholds=(("PER", 0.95),), keep_below=True)
+    assert annotate(["Anna lives in Berlin"], config=config).tally.forms == FormSketch.of(["Berlin"])
 
 
 def test_annotate_writes_calibrated_scores_and_compares_thresholds_with_them(annotate):

@@ -55,6 +55,7 @@ def test_entities_of_all_come_by_document_and_position(panel, build_tagger):
     assert all_.start.tolist() == np.repeat(one.start, 2).tolist()
     assert [all_.label[at] for at in (0, 1)] == [0, 2]
     assert all_.tokens.tolist() == one.tokens.tolist()
+    assert all_.unknown.tolist() == one.unknown.tolist()
     assert all_.computed_tokens == 2 * one.computed_tokens
 
 

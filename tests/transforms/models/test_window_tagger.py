@@ -4,6 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigError, ModelError
+from transforms.models import window_tagger
 from transforms.models.window_tagger import DecodingConfig
 
 SENTENCE = "Anna lives in Berlin"
@@ -31,6 +32,14 @@ def test_tag_finds_entities_with_offsets_in_each_text(build_tagger):
     assert tagging.windows.tolist() == [1, 1, 0, 1]
     assert tagging.tokens.tolist() == [6, 4, 0, 1]
     assert not tagging.failures
+
+
+def test_tag_counts_the_tokens_that_the_tokenizer_does_not_know(build_tagger, monkeypatch):
+    texts = ["Anna 𓀀", "", "word", "𓀀 𓀁 𓀂"] * 3
+    assert build_tagger()[0].tag(texts).unknown.tolist() == [1, 0, 0, 3] * 3
+    monkeypatch.setattr(window_tagger, "_LOOK_AHEAD_CHARACTERS", 5)
+    assert build_tagger()[0].tag(texts).unknown.tolist() == [1, 0, 0, 3] * 3, "whatever the texts are grouped with"
+    assert build_tagger()[0].tag([]).unknown.tolist() == []
 
 
 def test_tag_finds_a_sentence_at_every_offset_of_a_long_text_once(build_tagger):

@@ -72,6 +72,21 @@ def test_tokenize_covers_every_letter_of_any_text(tokenizer, text):
     assert (columns.end <= len(text)).all()
 
 
+def test_count_unknown_counts_what_the_vocabulary_lacks_in_each_text(tokenizer):
+    columns = tokenizer.tokenize(["Anna", "", "a 𓀀 b 𓀁𓀂", "𓀀"])
+    assert tokenizer.count_unknown(columns).tolist() == [0, 0, 2, 1]
+
+
+def test_count_unknown_finds_the_piece_of_sentencepiece():
+    model = Tokenizer(models.Unigram([("<s>", 0.0), ("<unk>", 0.0), ("a", -1.0)], unk_id=1))
+    tokenizer = ColumnTokenizer(model.to_str())
+    assert tokenizer.count_unknown(tokenizer.tokenize(["ax", "aa"])).tolist() == [1, 0]
+
+
+def test_count_unknown_says_nothing_where_bytes_leave_nothing_unknown(space_tokenizer):
+    assert space_tokenizer.count_unknown(space_tokenizer.tokenize(["𓀀"])) is None
+
+
 def test_tokenize_reads_a_text_in_blocks_as_it_reads_it_whole(tokenizer, monkeypatch):
     text = " ".join(f"Word{number}, née Müller-{number}\n" for number in range(300))
     whole = tokenizer.tokenize([text, "after"])
