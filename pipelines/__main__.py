@@ -13,6 +13,7 @@ JOBS = {
     "combine": "make one set of spans of what several taggers found",
     "compare": "tell what changed from one run to another and which is better",
     "distill": "train a small tagger on what another was sure of",
+    "drift": "tell whether a later run has drifted away from an earlier one",
     "evaluate": "score annotations against gold and explain the result",
     "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",
     "inspect": "show annotated documents with their entities in colour",

@@ -2,14 +2,14 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels
 from pipelines.options import option, parse_options, quiet_beam
 from pipelines.progress import watch_clock
 from pipelines.running import RESULTS, open_output, read_results, run_pipeline
-from pipelines.runs import CompleteRun, choose_buckets, open_complete_run
+from pipelines.runs import CompleteRun, choose_buckets, find_differences, open_complete_run
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError
 
@@ -153,7 +153,7 @@ def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
             for side, run in (("a", a), ("b", b))
         },
         "gold": results["gold"] and {"name": " ".join(map(display_uri, options.gold)), **results["gold"]},
-        "differences": _find_differences(a.settings, b.settings),
+        "differences": find_differences(a.settings, b.settings),
         "settings": {
             "scheme": job.config.tags.scheme if options.gold else None,
             "label map": dict(job.config.tags.label_map),
@@ -169,22 +169,6 @@ def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
         store.put("comparison.html", render_comparison(report).encode())
         store.put("comparison.md", render_markdown(report).encode())
     return report
-
-
-def _find_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings in which two runs differ, as {name, a, b}; None where a run has no such setting."""
-    flat_a, flat_b = (dict(_flatten(settings)) for settings in (a, b))
-    names = sorted(flat_a.keys() | flat_b.keys())
-    pairs = [{"name": name, "a": flat_a.get(name), "b": flat_b.get(name)} for name in names]
-    return [pair for pair in pairs if pair["a"] != pair["b"]]
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _show(options: CompareOptions, report: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import option
@@ -176,3 +177,19 @@ def open_complete_run(name: str, *, flag: str) -> CompleteRun:
 def choose_buckets(size_bytes: int) -> int:
     """How many buckets ids are spread over, so that one of them is a few megabytes of what is joined."""
     return max(1, min(_MOST_BUCKETS, size_bytes // _BUCKET_BYTES))
+
+
+def find_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings in which two runs differ, as {name, a, b}; None where a run has no such setting."""
+    flat_a, flat_b = (dict(_flatten(settings)) for settings in (a, b))
+    names = sorted(flat_a.keys() | flat_b.keys())
+    pairs = [{"name": name, "a": flat_a.get(name), "b": flat_b.get(name)} for name in names]
+    return [pair for pair in pairs if pair["a"] != pair["b"]]
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

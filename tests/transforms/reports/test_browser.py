@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.transforms.reports.conftest import HOSTILE, RUN, TALLY, make_sample
+from tests.transforms.reports.drifts import make_drift
 from tests.transforms.reports.evaluations import MANY_LABELS, make_hostile_report, make_report, make_void_report
 from tests.transforms.reports.labelled import make_labels
 from tests.transforms.reports.trainings import make_training
 from transforms.reports.annotation import build_report, render_html
+from transforms.reports.drift import render_drift
 from transforms.reports.evaluation import render_evaluation
 from transforms.reports.labels import render_labels
 from transforms.reports.training import render_training
@@ -26,7 +28,7 @@ FLAGS = (
 )
 TITLES = dict.fromkeys(("evaluation", "hostile", "void"), "Evaluation report")
 TITLES["annotation"] = f"Annotation report {RUN['fingerprint']}"
-TITLES |= {"training": "Training report", "labels": "Labelled files"}
+TITLES |= {"training": "Training report", "labels": "Labelled files", "drift": "Drift between two runs"}
 PHONE, DESK, PAPER = 390, 1280, 720
 READABLE = 4.5
 """Contrast of text with its background that WCAG 2.2 asks for at level AA."""
@@ -100,6 +102,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "many": render_evaluation(make_report(MANY_LABELS)),
         "training": render_training(make_training(names=("a/dev.conll", hostile))),
         "labels": render_labels(make_labels(hostile)),
+        "drift": render_drift(make_drift(hostile)),
     }
     for name, page in written.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")

@@ -20,6 +20,7 @@ from transforms.storage.runs import (
     pending_slices,
     plan_run,
     read_plans,
+    read_receipts,
     reconcile,
 )
 from transforms.storage.store import open_store
@@ -292,6 +293,16 @@ def test_reconcile_gives_every_receipt_in_order(store, make_slice, make_writer):
     slices = [make_slice(number=number) for number in range(3)]
     receipts = [make_writer(store, slice_).commit() for slice_ in slices]
     assert reconcile(store, slices) == receipts
+
+
+def test_read_receipts_looks_at_nothing_but_the_records(store, make_slice, make_writer):
+    slices = [make_slice(number=number) for number in range(3)]
+    receipts = [make_writer(store, slice_).commit() for slice_ in slices[:2]]
+    for receipt in receipts:
+        store.delete(receipt.files[0]["final"])
+    assert read_receipts(store, slices[:2]) == receipts
+    with pytest.raises(ManifestError, match=f"expected a receipt of slice {slices[2].slice_id}, found none"):
+        read_receipts(store, slices)
 
 
 def test_reconcile_of_no_slices_is_empty(store):
