@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
