@@ -20,6 +20,7 @@ from benchmarks.peers.processes import ROOT, run_fresh
 from benchmarks.peers.tables import Table
 
 CORPORA = {"conll2003": "conll2003", "crossner-ai": "crossner/ai"}
+_ANSWER_TOKENS = 128
 _EXAMPLES = 1000
 
 
@@ -50,7 +51,9 @@ def measure(row, options, folder):
     gold, examples = folder / f"{row.corpus}.conll", folder / f"{row.corpus}-examples.conll"
     take_sentences(source / "dev.txt", gold, row.documents)
     take_sentences(source / "train.txt", examples, _EXAMPLES)
-    spec = f"prompt:template={row.template},constrained={str(row.is_constrained).lower()}"
+    spec = (
+        f"prompt:template={row.template},constrained={str(row.is_constrained).lower()},answer_tokens={_ANSWER_TOKENS}"
+    )
     if row.shots:
         spec += f",shots={row.shots},examples={examples},choice={row.choice}"
     name = "-".join(map(str, dataclasses.astuple(row)))

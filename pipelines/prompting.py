@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transforms.models.language.language_model import LanguageModelConfig
     from transforms.models.prompt_tagger import PromptTaggerConfig, ShotConfig
     from transforms.prompts.examples import Example
+    from transforms.prompts.writer import PromptWriter
 
 _BATCH_TOKENS = 8192
 _EXAMPLE_SLICE_BYTES = 16 << 20
@@ -110,7 +111,7 @@ def configure_prompting(
         is_constrained=chosen.constrained,
     )
     shots = _read_shots(chosen, options, tuple(writer.labels))
-    language = _find_language(chosen, options, backend)
+    language = _find_language(chosen, options, backend, writer)
     if chosen.answers != "none":
         language = CachedModelConfig(language, chosen.answers or f"{options.output.rstrip('/')}/answers")
     return PromptTaggerConfig(
@@ -201,7 +202,7 @@ def _read_examples(patterns: Sequence[str], options: "AnnotateOptions", labels: 
 
 
 def _find_language(
-    chosen: PromptOptions, options: "AnnotateOptions", backend: "BackendConfig"
+    chosen: PromptOptions, options: "AnnotateOptions", backend: "BackendConfig", writer: "PromptWriter"
 ) -> "LanguageModelConfig":
     if not chosen.endpoint:
         if chosen.model in ("", "default"):
@@ -211,7 +212,7 @@ def _find_language(
         return find_language_model(chosen.model, backend=backend, batch_tokens=options.batch_tokens or _BATCH_TOKENS)
     from transforms.models.language.endpoint import EndpointConfig
 
-    return EndpointConfig(
+    endpoint = EndpointConfig(
         url=chosen.endpoint,
         model="" if chosen.model == "default" else chosen.model,
         concurrency=chosen.concurrency,
@@ -223,3 +224,10 @@ def _find_language(
         tokenizer=chosen.tokenizer,
         grammars=chosen.grammars,  # type: ignore[arg-type]
     )
+    kind = writer.grammar_kind
+    if chosen.grammars != "none" and kind and kind not in endpoint.grammar_kinds:
+        raise ConfigError(
+            f"expected grammars=llama.cpp or vllm for template {writer.template.name!r} at an endpoint, found "
+            f"{chosen.grammars}, which takes {sorted(endpoint.grammar_kinds)}; or set constrained=false"
+        )
+    return endpoint

@@ -48,7 +48,7 @@ class Answer:
       text: the answer.
       pieces: the tokens of the answer as text; together they are `text`. Empty where the model does not tell.
       log_probs: natural logarithm of the probability of each piece.
-      is_cut: the answer was still going on when its tokens ran out.
+      is_cut: the answer was still going on when its tokens ran out; one in JSON may have been brought to an end.
       prompt_tokens: tokens of the prompt.
       cached_tokens: those of them that were computed before, for another prompt with the same beginning.
       answer_tokens: tokens of the answer.

@@ -171,6 +171,10 @@ def test_descriptions_and_examples_come_from_files(texts, server, tmp_path):
         (["--tagger", "prompt", "--labels", "PER"], "--model with a language model"),
         (["--tagger", "prompt:endpoint=http://x/v1", "--labels", "PER,PER"], "each label once"),
         (["--tagger", "prompt:endpoint=http://x/v1", "--labels", "PER"], "the name of a model"),
+        (
+            ["--tagger", "prompt:endpoint=http://x/v1,template=marks", "--model", "m", "--labels", "PER"],
+            "grammars=llama.cpp or vllm for template 'marks'",
+        ),
         (["--tagger", "gazetteer"], "found none"),
         (["--labels", "PER"], "--labels with --tagger .*prompt.*, found it with model"),
         (["--tagger", "model", "model"], "different names, found \\['model'\\] twice"),

@@ -25,6 +25,7 @@ from transforms.prompts.passages import cut_passages
 from transforms.prompts.rankings import RANKINGS, Encoder
 from transforms.prompts.readings import Reading, ReadSpan, join_readings
 from transforms.prompts.writer import PromptWriter
+from transforms.workers.heartbeats import beat
 
 _ROOM_FOR_MARKS = 1.5
 """Tokens that an answer may need for each of the shortest one, which names no entity."""
@@ -205,7 +206,7 @@ class PromptTagger:
             except RecordError as error:
                 failures[at] = error
         times.append(time.perf_counter())
-        outcomes = self._model.answer(prompts)
+        outcomes = self._model.answer(prompts, on_answer=lambda *_: beat())
         times.append(time.perf_counter())
         counts = Counter(count_usage(outcomes, self._config.prices))
         spans: list[tuple[int, ReadSpan]] = []

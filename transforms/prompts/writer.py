@@ -46,6 +46,11 @@ class PromptWriter:
         if self.max_answer_tokens < 1:
             raise ConfigError(f"expected one token at least for answers, found {self.max_answer_tokens}")
 
+    @property
+    def grammar_kind(self) -> str:
+        """The kind of the grammars that prompts carry; empty where they carry none."""
+        return self._format.constrain("a", self._asked[0]).kind if self.is_constrained else ""
+
     def write(self, text: str, examples: Sequence[Example] = ()) -> list[Prompt]:
         """A text to its prompts: one, or one per label; none for a text that is all white space.
 

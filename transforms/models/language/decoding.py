@@ -52,6 +52,11 @@ class Decoding:
     failure: RecordError | None = None
 
     @property
+    def is_cut(self) -> bool:
+        """It had no end of its own within its tokens."""
+        return not self.is_ended or (self.constraint is not None and self.constraint.is_ended_early)
+
+    @property
     def goes_on(self) -> bool:
         """Another token is to come."""
         return not self.is_ended and self.failure is None and len(self.ids) < self.most_tokens
@@ -63,7 +68,7 @@ class Decoding:
         if self.constraint is None:
             return
         try:
-            allowed = self.constraint.allow()
+            allowed = self.constraint.allow(self.most_tokens - len(self.ids))
         except RecordError as error:
             self.failure = error
             return

@@ -307,7 +307,7 @@ class LocalModel:
             text="".join(pieces),
             pieces=pieces,
             log_probs=tuple(decoding.log_probs),
-            is_cut=not decoding.is_ended,
+            is_cut=decoding.is_cut,
             prompt_tokens=len(request.ids),
             cached_tokens=n_known,
             answer_tokens=len(decoding.ids),

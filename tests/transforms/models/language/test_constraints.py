@@ -163,3 +163,43 @@ def test_the_rules_of_a_long_document_are_gone_through_once(compiler):
         return sum(entry.callcount for entry in profile.getstats())
 
     assert count_calls(200) < 3 * count_calls(100)
+
+
+def _answer_endlessly(constraint, tokenizer, most, say):
+    """What a model says that has always the same in mind, in so many tokens at most."""
+    ids = []
+    wanted = iter(tokenizer.encode(say).ids * most)
+    while len(ids) < most and not constraint.is_finished:
+        allowed = constraint.allow(most - len(ids))
+        token = next(wanted)
+        if not allowed[token]:
+            token = int(np.flatnonzero(allowed)[0])
+        constraint.accept(token)
+        ids.append(token)
+    return tokenizer.decode(ids, skip_special_tokens=False)
+
+
+@pytest.mark.parametrize("say", ["Anna", '", "', "]", "\\u00e4", '["'])
+@pytest.mark.parametrize("most", range(60, 90, 3))
+def test_an_answer_in_json_whose_tokens_run_out_can_be_read(tokenizer, compiler, say, most):
+    constraint = compiler.compile(JSON)
+    answer = json.loads(_answer_endlessly(constraint, tokenizer, most, say))
+    assert list(answer) == ["PER", "LOC"]
+
+
+@pytest.mark.parametrize("say", ["Anna", '", "'])
+def test_so_can_a_list_alone(tokenizer, compiler, say):
+    schema = {"type": "array", "items": {"type": "string"}}
+    constraint = compiler.compile(Grammar("json_schema", json.dumps(schema)))
+    answer = json.loads(_answer_endlessly(constraint, tokenizer, 40, say))
+    assert isinstance(answer, list)
+    assert constraint.is_ended_early
+
+
+def test_an_answer_with_tokens_to_spare_ends_by_itself(tokenizer, compiler):
+    constraint = compiler.compile(JSON)
+    for token in tokenizer.encode('{"PER": [], "LOC": []}').ids:
+        assert constraint.allow(1000)[token]
+        constraint.accept(token)
+    assert constraint.is_finished
+    assert not constraint.is_ended_early
