@@ -7,6 +7,7 @@ loads them, so that they take as much memory as any others and are as exact as t
 
 import contextlib
 import dataclasses
+import io
 import re
 import struct
 import tempfile
@@ -180,7 +181,8 @@ def _load(auto: Any, path: Path, *, what: str, **options: Any) -> Any:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        with _as_folder(path) as (folder, named):
+        # The bar of a GGUF file's tensors is not transformers' own, and knows no such switch.
+        with _as_folder(path) as (folder, named), contextlib.redirect_stderr(io.StringIO()):
             return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **named, **options)
     except _LOADING_ERRORS as error:
         raise CheckpointError(
