@@ -31,3 +31,19 @@ def convert_offsets(text: str, offsets: npt.NDArray[np.int64], unit: str) -> npt
         raise ConfigError(f"expected an offset unit of {OFFSET_UNITS}, found {unit!r}")
     result: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(widths)])[offsets]
     return result
+
+
+def restore_offsets(text: str, offsets: npt.NDArray[np.int64], unit: str) -> npt.NDArray[np.int64]:
+    r"""The inverse of `convert_offsets`: offsets in another unit to offsets in code points.
+
+    Raises:
+      ValueError: an offset lies within a character, or beyond the text.
+
+    >>> restore_offsets("na\u00efve \U0001f600!", np.array([4, 7, 11]), "utf8").tolist()
+    [3, 6, 7]
+    """
+    boundaries = convert_offsets(text, np.arange(len(text) + 1), unit)
+    found: npt.NDArray[np.int64] = np.searchsorted(boundaries, offsets)
+    if len(offsets) and (found.max() > len(text) or (boundaries[found] != offsets).any()):
+        raise ValueError(f"expected offsets between characters, 0 to {boundaries[-1]}, found others")
+    return found
