@@ -1,0 +1,1 @@
+"""Which documents of a run are worth labelling."""
