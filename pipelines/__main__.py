@@ -16,11 +16,16 @@ JOBS = {
     "drift": "tell whether a later run has drifted away from an earlier one",
     "evaluate": "score annotations against gold and explain the result",
     "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",
+    "import": "read labelled documents back, check them and write files to train on",
     "inspect": "show annotated documents with their entities in colour",
     "retry": "annotate the documents of a run again that had failed",
+    "select": "choose documents of a run that are worth labelling, for labelling tools",
     "train": "fine-tune a tagger on labelled text",
     "verify": "read what a run wrote again in full and hold it against its commit records and its input",
 }
+
+_MODULES = {"import": "import_labels"}
+"""Jobs whose name is none that a module can be imported by."""
 
 USAGE = "usage: spanmill JOB [options]\n\n{jobs}\n\nspanmill JOB --help lists the options of a job."
 
@@ -36,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if job not in JOBS:
             raise ConfigError(f"expected a job of {sorted(JOBS)}, found {job!r}")  # noqa: TRY301
-        status: int = importlib.import_module(f"pipelines.{job}").main(rest)
+        status: int = importlib.import_module(f"pipelines.{_MODULES.get(job, job)}").main(rest)
     except ConfigError as error:
         print(f"spanmill: {error}", file=sys.stderr)
         return 2
