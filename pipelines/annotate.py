@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import record_command
 from pipelines.options import option, parse_options, parse_pairs
+from pipelines.pinning import pin_model
 from pipelines.signals import stopping_on_signals
 from pipelines.taggers import configure
 from pipelines.tuning import recall_budget, tune_budget
@@ -40,6 +41,7 @@ class AnnotateOptions:
     output: str = option("folder or URL under which the run's own folder is made", metavar="DIR")
     model: str = option("model folder, URL, hub name, or default for the one that comes along", "default")
     base: str = option("base model of an adapter, where it is not where it was at training", "", metavar="MODEL")
+    registry: str = option("where --model registry:champion, or registry:DIGEST, is looked up", "", metavar="DIR")
     adapter: tuple[str, ...] = option(
         "in place of --model: adapters of one base, a column of entities each", (), metavar="[NAME=]DIR"
     )
@@ -149,6 +151,7 @@ def run(
     from transforms.storage.runs import is_complete, pending_slices
 
     started = time.monotonic()
+    options = pin_model(options)
     job = _plan(options, beam_flags, expected, replaced)
     report = _read_report(job) if is_complete(job.store, job.state.slices) else None
     if report is not None:

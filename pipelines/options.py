@@ -49,7 +49,7 @@ def option(
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see spanmill {self.prog.split()[-1]} --help")
+        raise ConfigError(f"{message}; see {self.prog} --help")
 
 
 def build_parser(options: type, *, prog: str, description: str, has_beam: bool = True) -> argparse.ArgumentParser:

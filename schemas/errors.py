@@ -11,6 +11,7 @@ PipelineError
   StorageError           the store lost, refused or contradicted a write
   InputError             an input file broke while a pipeline read it; the run stops
   ManifestError          the run directory and the plan disagree; cannot resume
+  ConflictError          somebody else was faster
 """
 
 import difflib
@@ -94,3 +95,7 @@ class InputError(PipelineError):
 
 class ManifestError(PipelineError):
     """A run directory that does not match its plan."""
+
+
+class ConflictError(PipelineError):
+    """Something that somebody else changed first; looked at anew, it may be done again."""

@@ -1,4 +1,4 @@
-"""Fixtures that several test folders share: small checkpoints made here, and the model that comes along.
+"""Fixtures that several test folders share: small checkpoints made here, the model that comes along, and stores.
 
 `tiny_checkpoint` has random weights and reads any text; use it where only plumbing counts. `DEFAULT_MODEL` is the
 real one; use it where answers count.
@@ -6,6 +6,7 @@ real one; use it where answers count.
 
 import json
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,56 @@ def base(tmp_path_factory):
     from tests.training.recipes import make_encoder
 
     return make_encoder(tmp_path_factory.mktemp("base") / "tiny")
+
+
+KEYS = {"key": "testing", "secret": "testing"}
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    """A real server that speaks S3, on a port of its own."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    s3fs.S3FileSystem(**KEYS, endpoint_url=endpoint).mkdir("bucket")
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture
+def posix_store(tmp_path):
+    from transforms.storage.posix import PosixStore
+
+    return PosixStore(str(tmp_path / "run"))
+
+
+@pytest.fixture
+def memory_store():
+    import fsspec
+
+    from transforms.storage.objects import ObjectStore
+
+    fs = fsspec.filesystem("memory")
+    root = f"/runs-{uuid.uuid4().hex}/run"
+    yield ObjectStore(fs, root)
+    if fs.exists(root):
+        fs.rm(root, recursive=True)
+
+
+@pytest.fixture
+def s3_store(s3_endpoint):
+    import s3fs
+
+    from transforms.storage.objects import ObjectStore
+
+    return ObjectStore(s3fs.S3FileSystem(**KEYS, endpoint_url=s3_endpoint), f"bucket/{uuid.uuid4().hex}/run")
+
+
+@pytest.fixture(params=["posix", "memory", "s3"])
+def store(request):
+    """Each store in turn."""
+    return request.getfixturevalue(f"{request.param}_store")

@@ -116,11 +116,28 @@ def digest_folder(folder: Path, content: Sequence[str] = CONTENT) -> str:
         if any(fnmatch.fnmatch(path.name, pattern) for pattern in content):
             total.update(f"{path.name} {digest_file(path)}\n".encode())
     return total.hexdigest()
+def list_contents(folder: Path) -> list[Path]:
+    """The files in a folder that make a model what it is, by name."""
+    return sorted(path for path in folder.iterdir() if any(fnmatch.fnmatch(path.name, pattern) for pattern in _CONTENT))
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256, in hex, over the names and contents of the files that make a model what it is."""
+    return digest_contents({path.name: digest_file(path) for path in list_contents(folder)})
+
+
+def digest_contents(digests: Mapping[str, str]) -> str:
+    """Digests of these files by name, which are sorted, to the digest of the folder."""
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
 
 
 def digest_model(folder: Path, base_digest: str = "") -> str:
     """The digest of a checkpoint: that of its folder, and of the weights of its base where it has one."""
-    own = digest_folder(folder)
+    return join_digests(digest_folder(folder), base_digest)
+
+
+def join_digests(own: str, base_digest: str = "") -> str:
+    """The digest of a folder and that of the weights of its base, where it has one, to the digest of the checkpoint."""
     return hashlib.sha256(f"{own} {base_digest}".encode()).hexdigest() if base_digest else own
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints kept by digest, their history, and what is thrown away."""

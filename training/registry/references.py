@@ -1,0 +1,93 @@
+"""`registry:champion` to a checkpoint that stays the same, whoever is promoted afterwards."""
+
+import dataclasses
+from pathlib import Path
+
+from schemas.errors import CheckpointError, ConfigError
+from schemas.registry import CheckpointRecord
+from schemas.slices import display_uri
+from training.registry.history import find_champion, read_history, require_copy
+from training.registry.records import CHECKPOINTS, find_record, read_records
+from transforms.models.checkpoint import find_checkpoint
+from transforms.storage.store import Store, open_store
+
+SCHEME = "registry:"
+CHAMPION = "champion"
+
+
+@dataclasses.dataclass(frozen=True)
+class PinnedModel:
+    """A checkpoint of a registry, as any job takes it.
+
+    Attributes:
+      digest: its digest.
+      model: its folder or URL.
+      base: the same of its base, where it is an adapter; else empty.
+    """
+
+    digest: str
+    model: str
+    base: str = ""
+
+
+def resolve_reference(reference: str, registry: str) -> PinnedModel:
+    """A reference to a checkpoint of a registry to where it lies.
+
+    Args:
+      reference: `registry:champion`, or `registry:` and the beginning of a digest.
+      registry: folder or URL of the registry.
+
+    Raises:
+      ConfigError: there is no registry, no champion or no such checkpoint.
+      CheckpointError: its files are not what they were.
+    """
+    if not registry:
+        raise ConfigError(f"expected --registry with --model {reference}, found none; give its folder or URL")
+    store = open_store(registry)
+    entries = read_history(store)
+    wanted = reference.removeprefix(SCHEME)
+    if wanted == CHAMPION:
+        digest = find_champion(entries)
+        if not digest:
+            raise ConfigError(f"expected a champion in registry {display_uri(registry)!r}, found none; promote one")
+    else:
+        digest = find_record(read_records(store, entries), wanted).digest
+    return pin_checkpoint(registry, store, digest)
+
+
+def pin_checkpoint(registry: str, store: Store, digest: str) -> PinnedModel:
+    """A checkpoint of a registry, looked at as a whole, to where it lies; errors as above.
+
+    Args:
+      registry: folder or URL of the registry.
+      store: its store.
+      digest: the checkpoint.
+    """
+    entries = read_history(store)
+    record = require_copy(store, entries, digest)
+    base = locate_copy(registry, require_copy(store, entries, record.base)) if record.base else ""
+    model = locate_copy(registry, record)
+    if (found := find_checkpoint(model, base=base).digest) != digest:
+        raise CheckpointError(
+            f"expected checkpoint {digest[:16]} in its folder of the registry, found {found[:16]}; its files were "
+            f"changed: remove {display_uri(model)!r} and its record, and add it again"
+        )
+    return PinnedModel(digest, model, base)
+
+
+def open_registry(registry: str) -> tuple[Store, str]:
+    """The store of a registry, and the folder or URL it stands for wherever a command is given.
+
+    Raises:
+      ConfigError: the store cannot put a file if absent.
+    """
+    return open_store(registry), _make_absolute(registry)
+
+
+def locate_copy(registry: str, record: CheckpointRecord) -> str:
+    """The folder or URL of a checkpoint of a registry."""
+    return f"{_make_absolute(registry)}/{CHECKPOINTS}/{record.name}"
+
+
+def _make_absolute(registry: str) -> str:
+    return registry.rstrip("/") if "://" in registry else str(Path(registry).expanduser().absolute())
