@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from schemas.registry import GateResult, SetScore, Verdict
+from schemas.registry import CheckpointRecord, GateResult, SetScore, Verdict
 from training.registry.checkpoints import Source, add_source
+from training.registry.records import CHECKPOINTS, RECORDS, write_once
 from transforms.models.checkpoint import digest_folder
 
 EARLY, LATE = "2026-01-01T00:00:00+00:00", "2026-03-01T00:00:00+00:00"
@@ -28,6 +29,8 @@ class MortalStore:
                 raise KilledError
             answer = real(*arguments)
             if self._life < 0:
+                if hasattr(answer, "close"):
+                    answer.close()
                 raise KilledError
             return answer
 
@@ -68,6 +71,24 @@ def add_folder(store, folder: Path, *, base: Path | None = None):
     """Adds a folder as a model, or as an adapter of a base, without a look at what is in it."""
     kind = "adapter" if base else "model"
     return add_source(store, Source(folder=folder, digest=digest_folder(folder), kind=kind, base=base), command="add")
+
+
+def put_record(store, digest: str, *, at: str = EARLY, base: str = "", parent: str = "", copy: int = 0) -> str:
+    """A complete checkpoint with one file; returns its digest."""
+    record = CheckpointRecord(
+        digest=digest,
+        copy=copy,
+        kind="adapter" if base else "model",
+        weights_digest=f"weights-{digest}",
+        base=base,
+        files={},
+        card={"base_digest": f"weights-{parent}"} if parent else None,
+        at=at,
+        command="add",
+    )
+    store.put(f"{CHECKPOINTS}/{record.name}/model.safetensors", b"weights")
+    write_once(store, f"{RECORDS}/{record.name}.json", record)
+    return digest
 
 
 def make_verdict(*, champion="", passed=True, gates_digest="g"):

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigError
-from schemas.registry import CheckpointRecord
-from tests.training.registry.recipes import KilledError, MortalStore, WatchedStore, make_verdict, read_files
+from tests.training.registry.recipes import KilledError, MortalStore, WatchedStore, make_verdict, put_record, read_files
 from training.registry.garbage import Keeping, choose_garbage, collect_garbage, read_state
 from training.registry.history import Promotion, find_champion, promote_checkpoint, read_history, roll_back
-from training.registry.records import CHECKPOINTS, read_records, write_once
+from training.registry.records import CHECKPOINTS, count_copies, read_records
 from training.registry.refusals import refuse_checkpoint
 from transforms.storage.objects import ObjectStore
 
@@ -26,24 +25,6 @@ def promote(store, digest, replaces=""):
     return promote_checkpoint(store, digest, Promotion(replaces=replaces, command="promote"))
 
 
-def put_checkpoint(store, digest, *, at=FIRST, base="", parent=""):
-    """A complete checkpoint without files worth mentioning."""
-    store.put(f"{CHECKPOINTS}/{digest}/model.safetensors", b"weights")
-    record = CheckpointRecord(
-        digest=digest,
-        copy=0,
-        kind="adapter" if base else "model",
-        weights_digest=f"weights-{digest}",
-        base=base,
-        files={},
-        card={"base_digest": f"weights-{parent}"} if parent else None,
-        at=at,
-        command="add",
-    )
-    write_once(store, f"records/{digest}.json", record)
-    return digest
-
-
 def collect(store, *, entries=1, days=0.0, now=LAST, **more):
     return collect_garbage(store, Keeping(entries=entries, days=days), command="gc", now=now, **more)
 
@@ -53,7 +34,7 @@ def chain(memory_store):
     """Five champions one after another, each trained from the one before."""
     names = ["aaaa", "bbbb", "cccc", "dddd", "eeee"]
     for before, name in zip(["", *names], names, strict=False):
-        put_checkpoint(memory_store, name, parent=before)
+        put_record(memory_store, name, parent=before)
         promote(memory_store, name, before)
     return memory_store
 
@@ -81,24 +62,24 @@ def test_a_second_collection_finds_nothing(chain):
 
 
 def test_the_base_of_an_adapter_stays_as_long_as_the_adapter(memory_store):
-    put_checkpoint(memory_store, "ba5e")
-    put_checkpoint(memory_store, "aaaa", base="ba5e")
-    put_checkpoint(memory_store, "bbbb", base="ba5e")
+    put_record(memory_store, "ba5e")
+    put_record(memory_store, "aaaa", base="ba5e")
+    put_record(memory_store, "bbbb", base="ba5e")
     promote(memory_store, "aaaa")
 
     assert collect(memory_store) == ("bbbb",)
 
 
 def test_what_is_young_stays(memory_store):
-    put_checkpoint(memory_store, "aaaa", at=FIRST)
-    put_checkpoint(memory_store, "bbbb", at=DAY.format(15))
+    put_record(memory_store, "aaaa", at=FIRST)
+    put_record(memory_store, "bbbb", at=DAY.format(15))
 
     assert collect(memory_store, days=10) == ("aaaa",)
 
 
 def test_what_was_refused_of_late_stays_and_refusals_do_too(memory_store, monkeypatch):
     for name, day in (("aaaa", 2), ("bbbb", 15)):
-        put_checkpoint(memory_store, name)
+        put_record(memory_store, name)
         monkeypatch.setattr("training.registry.refusals.tell_time", lambda day=day: DAY.format(day))
         refuse_checkpoint(memory_store, name, make_verdict(passed=False), command="promote")
 
@@ -123,7 +104,7 @@ def test_foreign_folders_are_left_alone(memory_store):
 
 def test_a_promotion_that_comes_first_saves_its_candidate(memory_store):
     for name in ("aaaa", "bbbb"):
-        put_checkpoint(memory_store, name)
+        put_record(memory_store, name)
     promote(memory_store, "aaaa")
     watched = WatchedStore(memory_store, "history/", before=lambda: promote(memory_store, "bbbb", "aaaa"))
 
@@ -134,7 +115,7 @@ def test_a_promotion_that_comes_first_saves_its_candidate(memory_store):
 
 def test_a_collection_that_comes_first_is_told_to_whoever_promotes(memory_store):
     for name in ("aaaa", "bbbb"):
-        put_checkpoint(memory_store, name)
+        put_record(memory_store, name)
     promote(memory_store, "aaaa")
     watched = WatchedStore(memory_store, "history/", before=lambda: collect(memory_store))
 
@@ -148,7 +129,7 @@ def test_whoever_is_killed_while_deleting_leaves_the_rest_to_the_next(memory_sto
     for life in itertools.count():
         store = ObjectStore(memory_store._fs, f"{memory_store._root}-{life}")
         for name in ("aaaa", "bbbb", "cccc"):
-            put_checkpoint(store, name)
+            put_record(store, name)
         promote(store, "cccc")
         try:
             collect(MortalStore(store, life, dies_after=dies_after))
@@ -199,23 +180,11 @@ def apply(store, operation, day, candidate):
 def add_copy(store, name, base, parent, day):
     """As adding does: a copy that was not collected, with its base."""
     entries = read_history(store)
-    copy = sum(one.partition(".")[0] == name for entry in entries for one in entry.removed)
+    copy = count_copies(entries, name)
     records = read_records(store, entries)
     if name in records or (base and base not in records) or base == name:
         return
-    record = CheckpointRecord(
-        digest=name,
-        copy=copy,
-        kind="model",
-        weights_digest=f"weights-{name}",
-        base=base,
-        files={},
-        card={"base_digest": f"weights-{parent}"} if parent else None,
-        at=DAY.format(day),
-        command="add",
-    )
-    store.put(f"{CHECKPOINTS}/{record.name}/model.safetensors", b"weights")
-    write_once(store, f"records/{record.name}.json", record)
+    put_record(store, name, at=DAY.format(day), base=base, parent=parent, copy=copy)
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,16 +1,16 @@
 """Who is champion, when many want to be and some are killed."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import ConfigError, ConflictError, StorageError
-from tests.training.registry.recipes import KilledError, MortalStore, WatchedStore, make_verdict
+from tests.training.registry.recipes import KilledError, MortalStore, WatchedStore, make_verdict, put_record
 from training.registry.garbage import Keeping, collect_garbage
 from training.registry.history import (
     Promotion,
@@ -20,24 +20,31 @@ from training.registry.history import (
     read_history,
     roll_back,
 )
+from training.registry.records import tell_time
 
 ROOT = Path(__file__).parents[3]
+NOW = tell_time()
 RACE = """
 import sys, time
 from pathlib import Path
 from schemas.errors import ConflictError
 from training.registry.history import Promotion, promote_checkpoint
 from transforms.storage.posix import PosixStore
-root, champion, mine = sys.argv[1:]
+root, mine = sys.argv[1:]
 store = PosixStore(root)
-Path(root, "ready-" + mine).touch()
-while not Path(root, "go").exists():
-    time.sleep(0.0005)
-try:
-    promote_checkpoint(store, mine, Promotion(replaces=champion, command=mine))
-    print("won")
-except ConflictError as error:
-    print("lost:", error)
+for turn in range(20):
+    print("ready", flush=True)
+    while not (go := Path(root, f"go-{turn}")).exists():
+        time.sleep(0.0005)
+    champion = go.read_text()
+    if champion == mine:
+        print("champion", flush=True)
+        continue
+    try:
+        promote_checkpoint(store, mine, Promotion(replaces=champion, command=mine))
+        print("won", flush=True)
+    except ConflictError as error:
+        print("lost", flush=True)
 """
 
 
@@ -80,62 +87,62 @@ def test_a_candidate_that_was_judged_against_another_champion_is_told_of_the_win
     assert find_champion(read_history(store)) == b
 
 
-def test_of_many_threads_that_promote_at_once_one_wins(store, add):
-    candidates = [add(store, f"m{at}").digest for at in range(4)]
-    champion = ""
-    for _ in range(20):
-        won, lost = [], []
-        barrier = threading.Barrier(3)
+@pytest.mark.parametrize("turn", range(20))
+def test_of_many_threads_that_promote_at_once_one_wins(store, turn):
+    champion, *candidates = (put_record(store, f"{turn}abc{at}") for at in range(4))
+    promote(store, champion)
+    won, lost = [], []
+    barrier = threading.Barrier(len(candidates))
 
-        def race(digest, replaces=champion, won=won, lost=lost, barrier=barrier):
-            barrier.wait()
-            try:
-                won.append(promote(store, digest, replaces).champion)
-            except ConflictError as error:
-                lost.append(str(error))
+    def race(digest):
+        barrier.wait()
+        try:
+            won.append(promote(store, digest, champion).champion)
+        except ConflictError as error:
+            lost.append(str(error))
 
-        threads = [threading.Thread(target=race, args=[one]) for one in candidates if one != champion][:3]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    threads = [threading.Thread(target=race, args=[one]) for one in candidates]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
-        assert (len(won), len(lost)) == (1, 2)
-        assert all(won[0][:16] in message for message in lost)
-        champion = won[0]
-        assert find_champion(read_history(store)) == champion
-    assert len(read_history(store)) == 20
+    assert (len(won), len(lost)) == (1, 2)
+    assert all(f"found {won[0]!r}" in message for message in lost)
+    assert [entry.champion for entry in read_history(store)] == [champion, won[0]]
 
 
 def test_of_many_processes_that_promote_at_once_one_wins(posix_store, add, tmp_path):
     candidates = [add(posix_store, name).digest for name in "abc"]
     root = tmp_path / "run"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    # Each process is a promoter for one round; what takes long is that they start.
-    for _ in range(20):
-        champion = find_champion(read_history(posix_store))
-        racers = [one for one in candidates if one != champion][:2]
-        children = [
-            subprocess.Popen(
-                [sys.executable, "-c", RACE, root, champion, one], stdout=subprocess.PIPE, text=True, env=environment
-            )
-            for one in racers
-        ]
-        while len(list(root.glob("ready-*"))) < len(racers):
-            time.sleep(0.001)
-        (root / "go").touch()
-        said = sorted(child.communicate(timeout=60)[0].split(":")[0].strip() for child in children)
-        for path in (root / "go", *root.glob("ready-*")):
-            path.unlink()
-        assert said == ["lost", "won"]
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(start_racer(root, one)) for one in candidates]
+        for turn in range(20):
+            assert [child.stdout.readline() for child in children] == ["ready\n"] * 3
+            champion = find_champion(read_history(posix_store))
+            (root / f"tmp-{turn}").write_text(champion)
+            (root / f"tmp-{turn}").rename(root / f"go-{turn}")
+            said = [child.stdout.readline().strip() for child in children]
+            assert sorted(said) == (["champion", "lost", "won"] if turn else ["lost", "lost", "won"])
+            assert candidates[said.index("won")] == find_champion(read_history(posix_store))
     assert len(read_history(posix_store)) == 20
+
+
+def start_racer(root, digest):
+    """A process that wants to promote a checkpoint whenever it is told to."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RACE, root, digest],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 @pytest.mark.parametrize("dies_after", [False, True])
 def test_whoever_is_killed_at_any_step_of_a_promotion_finds_it_done_once(store, add, dies_after):
     a, b = (add(store, name).digest for name in "ab")
     champion, other, life, n_killed = "", a, 0, 0
-    while life < 40:
+    while True:
         count = len(read_history(store))
         try:
             promote(MortalStore(store, life, dies_after=dies_after), other, champion)
@@ -150,20 +157,18 @@ def test_whoever_is_killed_at_any_step_of_a_promotion_finds_it_done_once(store, 
     assert n_killed > 3
 
 
-def test_a_promotion_goes_on_past_a_collection_and_not_past_another_champion(posix_store, add):
+def test_a_promotion_goes_on_past_a_collection(posix_store, add):
     a, b = (add(posix_store, name).digest for name in "ab")
+    put_record(posix_store, "0abc")
     promote(posix_store, a)
-    add(posix_store, "old")
 
     def collect():
-        collect_garbage(posix_store, Keeping(days=1), command="gc", now="2099-01-01T00:00:00+00:00")
-        add(posix_store, "b")
+        assert collect_garbage(posix_store, Keeping(days=1), command="gc", now=NOW) == ("0abc",)
 
-    entry = promote(WatchedStore(posix_store, "history/", before=lambda: None), b, a)
-    assert entry.number == 2
-    watched = WatchedStore(posix_store, "history/", before=collect)
-    assert promote(watched, a, b).number == 4
-    assert [entry.kind for entry in read_history(posix_store)] == ["promotion", "promotion", "collection", "promotion"]
+    entry = promote(WatchedStore(posix_store, "history/", before=collect), b, a)
+
+    assert entry.number == 3
+    assert [entry.kind for entry in read_history(posix_store)] == ["promotion", "collection", "promotion"]
 
 
 def test_what_is_not_there_is_not_promoted(store, add):
