@@ -173,8 +173,14 @@ def apply(store, operation, day, candidate):
         refuse_checkpoint(store, rest[0], make_verdict(champion=champion, passed=False), command="promote")
     else:
         entries, days, has_rival = rest
-        rival = WatchedStore(store, "history/", before=lambda: promote(store, candidate, champion))
+        rival = WatchedStore(store, "history/", before=lambda: try_to_promote(store, candidate, champion))
         collect(rival if has_rival else store, entries=entries, days=days, now=DAY.format(day))
+
+
+def try_to_promote(store, digest, champion):
+    """A promotion that comes in between, if there is such a checkpoint."""
+    with contextlib.suppress(ConfigError):
+        promote(store, digest, champion)
 
 
 def add_copy(store, name, base, parent, day):
