@@ -104,26 +104,19 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
     return Checkpoint(reference, folder, digest, tag_set, limit, base_folder, base_digest, base)
 
 
-def digest_folder(folder: Path, content: Sequence[str] = CONTENT) -> str:
-    """SHA-256, in hex, over the names and contents of the files that make a model what it is.
+def list_contents(folder: Path, content: Sequence[str] = CONTENT) -> list[Path]:
+    """The files in a folder that make a model what it is, by name.
 
     Args:
       folder: the model.
       content: patterns of their names.
     """
-    total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if any(fnmatch.fnmatch(path.name, pattern) for pattern in content):
-            total.update(f"{path.name} {digest_file(path)}\n".encode())
-    return total.hexdigest()
-def list_contents(folder: Path) -> list[Path]:
-    """The files in a folder that make a model what it is, by name."""
-    return sorted(path for path in folder.iterdir() if any(fnmatch.fnmatch(path.name, pattern) for pattern in _CONTENT))
+    return sorted(path for path in folder.iterdir() if any(fnmatch.fnmatch(path.name, pattern) for pattern in content))
 
 
-def digest_folder(folder: Path) -> str:
-    """SHA-256, in hex, over the names and contents of the files that make a model what it is."""
-    return digest_contents({path.name: digest_file(path) for path in list_contents(folder)})
+def digest_folder(folder: Path, content: Sequence[str] = CONTENT) -> str:
+    """SHA-256, in hex, over the names and contents of those files."""
+    return digest_contents({path.name: digest_file(path) for path in list_contents(folder, content)})
 
 
 def digest_contents(digests: Mapping[str, str]) -> str:
