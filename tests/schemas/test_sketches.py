@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.sketches import FORMS_KEPT, HASH_BYTES, FormSketch
@@ -12,17 +12,20 @@ _SKETCHES = st.tuples(st.integers(0, 3000), st.integers(0, 3000)).map(
 )
 
 
+@settings(deadline=None)
 @given(_SKETCHES, _SKETCHES, _SKETCHES)
 def test_sketches_add_up_to_the_same_in_any_order_and_grouping(a, b, c):
     assert a + b == b + a
     assert (a + b) + c == a + (b + c)
 
 
+@settings(deadline=None)
 @given(_SKETCHES)
 def test_adding_what_is_there_changes_nothing(sketch):
     assert sketch + sketch == sketch + FormSketch() == FormSketch() + sketch == sketch
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 2000), max_size=1500), st.integers(0, 2000))
 def test_the_sum_of_parts_is_the_sketch_of_the_whole(numbers, cut):
     forms = [f"form {number}" for number in numbers]

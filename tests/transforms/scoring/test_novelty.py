@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.sketches import FormSketch
@@ -15,6 +15,7 @@ def _sketch(numbers):
     return FormSketch.of(f"form {number}" for number in numbers)
 
 
+@settings(deadline=None)
 @given(_SLICES, _SLICES)
 def test_few_forms_are_known_exactly(a, b):
     in_a, in_b = set().union(*a), set().union(*b)
