@@ -325,4 +325,5 @@ def _print_json(value: Any) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(highlight=False)
+    # What is piped on is not folded.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)

@@ -121,7 +121,7 @@ def test_a_candidate_that_forgets_is_refused_a_good_one_promoted_and_a_rollback_
     out = registry("list")[1]
     assert all(state in out for state in ("champion before", "refused", "rollback"))
     shown = registry("show", forgetful)[1]
-    assert f"refused on {refusal['at']} beside champion {first[:16]}" in shown
+    assert f"refused on {refusal['at']} beside champion {first[:12]}" in shown
     assert first in registry("show")[1]
 
 

@@ -11,7 +11,7 @@ from schemas.scores import MICRO
 from transforms.reports import charts
 from transforms.reports.summary import make_table
 
-_SHOWN = 16
+_SHOWN = 12
 _GOOD, _BAD = Style(color="green"), Style(color="red", bold=True)
 
 
@@ -34,7 +34,7 @@ def print_registry(
             record.digest[:_SHOWN],
             record.kind,
             describe_state(record.digest, entries, refusals),
-            record.at,
+            _minute(record.at),
             *_made(record),
         )
         for record in sorted(records.values(), key=lambda record: (record.at, record.digest))
@@ -43,7 +43,13 @@ def print_registry(
     console.print(make_table("checkpoints", columns, rows, is_number=[False] * len(columns)))
     if entries:
         history = [
-            (str(entry.number), entry.at, entry.kind, _short(entry.champion), _short(entry.replaces), _note(entry))
+            (
+                str(entry.number),
+                _minute(entry.at),
+                entry.kind,
+                *map(_short, (entry.champion, entry.replaces)),
+                _note(entry),
+            )
             for entry in entries
         ]
         columns = ("entry", "at", "kind", "champion", "replaces", "note")
@@ -136,6 +142,11 @@ def _note(entry: HistoryEntry) -> str:
     if entry.forced:
         return f"BY FORCE: {entry.forced}"
     return f"{len(entry.verdict.gates)} gates passed" if entry.verdict else ""
+
+
+def _minute(at: str) -> str:
+    """A time of a record, UTC, to the minute."""
+    return at[:16].replace("T", " ")
 
 
 def _short(digest: str) -> str:
