@@ -10,6 +10,7 @@ from pipelines.__main__ import main
 from tests.pipelines.conftest import run_folder
 from training.examples import read_files
 
+IN_THIS_PROCESS = ("--no-progress", "--max-restarts", "0")
 TEXTS = (
     "👍 Anna lives in\r\nBerlin\twhile Bob knows",
     "nobody in Berlin knows Zoe\u0308",
@@ -27,7 +28,7 @@ def selected(tiny_checkpoint, tmp_path_factory):
     lines = (json.dumps({"id": f"d{at}", "text": text}) for at, text in enumerate(TEXTS))
     (folder / "in.jsonl").write_text("".join(line + "\n" for line in lines))
     words = ["--input", folder / "in.jsonl", "--output", folder / "run", "--model", tiny_checkpoint, "--keep-below"]
-    assert main(["annotate", *map(str, words), "--no-progress"]) == 0
+    assert main(["annotate", *map(str, words), *IN_THIS_PROCESS]) == 0
     words = ["--output", folder / "selection", "--by", "mixed:diverse=1", "--random", "0.34", "--n", "6"]
     assert main(["select", str(folder / "run"), *map(str, words), "--no-progress"]) == 0
     return folder
@@ -183,11 +184,11 @@ def test_what_is_refused_is_told_with_the_reason_and_not_the_text(answer, docume
     assert "refused      1 overlap, 1 unknown_document, 1 unknown_label" in printed.out
     rejects = read_rejects(tmp_path)
     assert [(reject["reason"], reject["place"]) for reject in rejects] == [
+        ("unknown_document", "record 1"),
         ("unknown_label", "record 1"),
         ("overlap", "record 2"),
-        ("unknown_document", "record 1"),
     ]
-    assert rejects[0]["digest"] == documents["d2"]["digest"]
+    assert rejects[1]["digest"] == documents["d2"]["digest"]
     assert "Secret" not in (tmp_path / "labels/rejects.jsonl").read_text() + printed.out + printed.err
     assert report["counts"]["unlabelled"] == 5
 

@@ -10,6 +10,8 @@ from pipelines.__main__ import main
 from tests.conftest import write_checkpoint
 from tests.pipelines.conftest import WORDS, read_rows, run_folder, snapshot
 
+IN_THIS_PROCESS = ("--no-progress", "--max-restarts", "0")
+
 
 @pytest.fixture(scope="module")
 def finished(tiny_checkpoint, tmp_path_factory):
@@ -25,7 +27,7 @@ def finished(tiny_checkpoint, tmp_path_factory):
     for name, model, slice_size in (("run", tiny_checkpoint, 1500), ("other_run", other, 100_000)):
         words = ["--input", folder / "corpus", "--output", folder / name, "--model", model]
         words += ["--slice-size", slice_size, "--keep-below", "--threshold", "0.5"]
-        assert main(["annotate", *map(str, words), "--no-progress"]) == 0
+        assert main(["annotate", *map(str, words), *IN_THIS_PROCESS]) == 0
     return folder
 
 
@@ -180,8 +182,8 @@ def test_suggestions_are_the_kept_entities_in_code_points(select, finished):
 
 def test_another_unit_of_offsets_gives_the_same_suggestions(select, finished, tiny_checkpoint):
     words = ["--input", finished / "corpus", "--output", finished / "utf16", "--model", tiny_checkpoint]
-    words += ["--keep-below", "--threshold", "0.5", "--offset-unit", "utf16", "--no-progress"]
-    assert main(["annotate", *map(str, words)]) == 0
+    words += ["--keep-below", "--threshold", "0.5", "--offset-unit", "utf16"]
+    assert main(["annotate", *map(str, words), *IN_THIS_PROCESS]) == 0
     asked = ("--random", "1", "--n", "500")
     placed = [
         [(document["id"], [(each["start"], each["end"]) for each in document["suggestions"]]) for document in documents]
@@ -226,10 +228,10 @@ def test_the_selection_names_run_model_and_labels(select, finished, tmp_path):
 
 
 def test_a_run_of_several_taggers_suggests_the_entities_of_one(tmp_path, finished, tiny_checkpoint, capsys):
-    words = ["--input", finished / "corpus", "--output", tmp_path / "panel", "--no-progress"]
+    words = ["--input", finished / "corpus", "--output", tmp_path / "panel"]
     for name, model in (("one", tiny_checkpoint), ("two", finished / "other")):
         words += ["--tagger", f"{name}=model:model={model}"]
-    assert main(["annotate", *map(str, words)]) == 0
+    assert main(["annotate", *map(str, words), *IN_THIS_PROCESS]) == 0
     asked = ["select", tmp_path / "panel", "--by", "disagreement", "--n", "20", "--no-progress"]
     found = {}
     for name in ("one", "two"):

@@ -62,7 +62,7 @@ def check_answers(
     Where an annotator answered twice, the later answer holds, by time and else by order.
 
     Args:
-      files: the files, in the order they were given.
+      files: the files, in the order they are read.
       documents: the selection by digest.
       labels: labels that may occur.
     """
