@@ -21,7 +21,7 @@ from rapidfuzz.process import extract
 from schemas.errors import ConfigError
 from transforms.prompts.answers import Mention
 from transforms.prompts.folding import Folded, fold
-from transforms.prompts.words import cut_words, is_boundary
+from transforms.text.words import find_words, is_boundary
 
 Status = Literal["exact", "normalised", "fuzzy", "not-found"]
 
@@ -96,7 +96,7 @@ class Aligner:
         most = int(self._config.max_distance * len(wanted))
         if not most:
             return None
-        n_words = len(cut_words(wanted))
+        n_words = len(find_words(wanted))
         candidates: dict[tuple[int, int], str] = {}
         for length in range(max(1, n_words - _MORE_WORDS), n_words + _MORE_WORDS + 1):
             candidates |= self._runs(length)
@@ -115,7 +115,7 @@ class Aligner:
 
     @functools.cached_property
     def _words(self) -> list[tuple[int, int]]:
-        return cut_words(self._text)
+        return find_words(self._text)
 
     def _runs(self, n_words: int) -> dict[tuple[int, int], str]:
         """Folded spellings of all runs of some words, by their places."""

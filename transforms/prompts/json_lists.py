@@ -18,7 +18,7 @@ from typing import Any
 
 from transforms.prompts.examples import Example
 from transforms.prompts.json_answers import Items, Node, Pairs, Text
-from transforms.prompts.words import cut_words
+from transforms.text.words import find_words
 
 MENTION_KEYS = ("text", "mention", "entity", "name", "word", "value", "span")
 """Keys under which models put a mention when they answer with objects; the first that is there counts."""
@@ -38,7 +38,7 @@ def list_schema(text: str) -> dict[str, Any]:
     # xgrammar allows no escapes in strings of limited length, so where there may be need of one, there is no limit.
     if json.dumps(text, ensure_ascii=False) == f'"{text}"':
         items |= {"minLength": 1, "maxLength": min(len(text), _LONGEST_MENTION)}
-    return {"type": "array", "items": items, "maxItems": min(len(cut_words(text)), _MOST_MENTIONS)}
+    return {"type": "array", "items": items, "maxItems": min(len(find_words(text)), _MOST_MENTIONS)}
 
 
 def read_list(node: Node) -> tuple[Text, ...] | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from schemas.errors import TaggingError
-from transforms.prompts.words import cut_words
+from transforms.text.words import find_words
 
 _FIRST_GUESS = 256
 _OVERLAP_WORDS = 12
@@ -54,7 +54,7 @@ class _Cutter:
         self._text = text
         self._fits = fits
         # Space belongs to the word before it, and at the very beginning to the first one.
-        self._word_ends = [*(start for start, _ in cut_words(text)[1:]), len(text)]
+        self._word_ends = [*(start for start, _ in find_words(text)[1:]), len(text)]
         self._paragraph_ends = [match.end() for match in _PARAGRAPH_END.finditer(text)]
         self._sentence_ends = sorted({*self._paragraph_ends, *_find_sentence_ends(text)})
         self._guess = _FIRST_GUESS

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.prompts.examples import Example, Ranking
-from transforms.prompts.words import cut_words
+from transforms.text.words import find_words
 
 Encoder = Callable[[Sequence[str]], npt.NDArray[np.floating[Any]]]
 """Texts to (n_texts, size) sentence embeddings."""
@@ -89,7 +89,7 @@ RANKINGS = {
 
 
 def _find_words(text: str) -> list[str]:
-    return [text[start:end].lower() for start, end in cut_words(text) if text[start].isalnum()]
+    return [text[start:end].lower() for start, end in find_words(text) if text[start].isalnum()]
 
 
 def _descend(scores: npt.NDArray[np.floating[Any]]) -> Iterator[int]:

@@ -1,34 +1,39 @@
-"""Words of a text without a model: what annotators mark, and what CoNLL files have a line for.
+"""Where words begin and end, in any script, without a tokenizer: what annotators mark and a CoNLL file has a line for.
 
-    "Zoë's 東京!"  ──>  Zoë ' s 東 京 !
+    "In 東京, Zoë's"    ->    In 東 京 , Zoë ' s
 
-Words end at white space and punctuation, as in BERT's first step, and a character of a script that is written without
-spaces is a word. Combining marks stay with what they combine with. Training splits words again as its model does.
+A word is a run of letters, digits and the marks upon them; in scripts written without spaces, every character is one.
+What else is no space is a word of its own. Training splits words again as its model does.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
-from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from transforms.text.tokens import code_points, is_unspaced
+from transforms.text.tokens import UNSPACED
 
-_SPLITTER = BertPreTokenizer()
+_UNSPACED = "".join(f"{chr(first)}-{chr(last - 1)}" for first, last in UNSPACED.tolist())
+_PIECE = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+|[^\w\s]")
+_IS_UNSPACED = re.compile(f"[{_UNSPACED}]").match
 
 
 def find_words(text: str) -> list[tuple[int, int]]:
-    """A text to the (start, end) of its words in code points; everything but white space is in one of them.
+    """Start and end of each word; only white space lies between them.
 
-    >>> find_words("Zo\u00eb's \u6771\u4eac!")
-    [(0, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9)]
+    >>> find_words("In 東京, Ann")
+    [(0, 2), (3, 4), (4, 5), (5, 6), (7, 10)]
     """
-    words = [places for _, places in _SPLITTER.pre_tokenize_str(text)]
-    if text.isascii():
-        return words
-    cuts = _find_cuts(text)
-    return cut_words(words, cuts) if cuts else words
+    words: list[tuple[int, int]] = []
+    for piece in _PIECE.finditer(text):
+        start, end = piece.span()
+        if words and words[-1][1] == start and not is_boundary(text, start):
+            words[-1] = words[-1][0], end
+        else:
+            words.append((start, end))
+    return words
 
 
 def cut_words(words: Iterable[tuple[int, int]], cuts: Iterable[int]) -> list[tuple[int, int]]:
@@ -45,8 +50,24 @@ def cut_words(words: Iterable[tuple[int, int]], cuts: Iterable[int]) -> list[tup
     return pieces
 
 
-def _find_cuts(text: str) -> list[int]:
-    """Where words begin and end that the splitter does not see."""
-    places = np.flatnonzero(is_unspaced(code_points(text))).tolist()
-    ends = (at + 1 for at in places if at + 1 < len(text))
-    return [at for at in (*places, *ends) if not unicodedata.category(text[at]).startswith("M")]
+def is_boundary(text: str, at: int) -> bool:
+    """Whether no word goes on across a position, from 0 to len(text).
+
+    >>> is_boundary("in Rome", 3), is_boundary("in Rome", 4)
+    (True, False)
+    """
+    if not 0 < at < len(text):
+        return True
+    before, after = text[at - 1], text[at]
+    if _is_mark(after):
+        return before.isspace()
+    return not (_is_spelling(before) and _is_spelling(after)) or bool(_IS_UNSPACED(before) or _IS_UNSPACED(after))
+
+
+def _is_spelling(character: str) -> bool:
+    return character.isalnum() or character == "_" or _is_mark(character)
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is written upon the character before it, as accents and many vowels are."""
+    return not character.isascii() and unicodedata.category(character).startswith("M")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.prompts.folding import fold
-from transforms.prompts.words import cut_words
+from transforms.text.words import find_words
 
 ODD = st.text(alphabet="aBß İﬁé\u0301\u0323\u200b\u00ad“'–-\n\u3000Ａ①가\u1100\u1161 1.,", max_size=12)
 
@@ -51,7 +51,7 @@ def test_unicode_forms_of_a_text_are_folded_to_one(text, form):
 
 @given(text=ODD | st.text(max_size=12), data=st.data())
 def test_words_are_folded_alike_alone_and_in_their_text(text, data):
-    words = cut_words(text)
+    words = find_words(text)
     if words:
         first = data.draw(st.integers(0, len(words) - 1))
         last = data.draw(st.integers(first, len(words) - 1))

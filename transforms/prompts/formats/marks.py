@@ -33,7 +33,7 @@ from rapidfuzz.distance import Levenshtein
 from schemas.prompts import Grammar
 from transforms.prompts.answers import Mention, Parsed, apply_repairs, match_label
 from transforms.prompts.examples import Example
-from transforms.prompts.words import cut_words
+from transforms.text.words import find_words
 
 _LEAST_SIMILARITY = 0.5
 _ANY_MARK = re.compile(r"<(/?)([^\W\d][^<>\n]{0,60})>")
@@ -117,7 +117,7 @@ def constrain(text: str, labels: Sequence[str]) -> Grammar:
     engines ten times as long to prepare, and the label is that of the opening mark.
     """
     shown, names = show(text, labels), name_labels(labels).values()
-    words = cut_words(shown)
+    words = find_words(shown)
     rules = [
         "root ::= o0",
         "open ::= " + " | ".join(f'"<{name}>"' for name in names),
