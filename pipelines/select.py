@@ -222,6 +222,11 @@ def _select(job: _Job) -> tuple["Selection", list["SelectedDocument"]]:
         raise ConfigError(f"expected documents to choose from, found none: {_describe_left_out(counts)}")
     texts = TextReader(run, job.run.corpus, job.run.unit)
     choices = chooser.choose(texts)
+    if not choices:
+        raise ConfigError(
+            f"expected documents that --by {job.options.by} has something to say about, found none among "
+            f"{counts['eligible']:,}; choose --by random, or annotate with --keep-below"
+        )
     chosen = texts.read(choice.candidate for choice in choices)
     samples = {candidate.document.digest: sample for candidate, sample in chosen}
     documents = []

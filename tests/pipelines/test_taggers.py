@@ -94,6 +94,16 @@ def test_taggers_beside_each_other_have_a_column_each(texts, names, server, tmp_
     assert read_report(output)["counts"]["llm/prompts"] == 3
 
 
+def test_runs_of_taggers_with_names_are_compared(texts, names, tmp_path, capsys):
+    folders = []
+    for case in ("exact", "fold"):
+        spec = f"gazetteer:file={names},case={case}"
+        output = _annotate(texts, tmp_path / case, "--tagger", f"a={spec}", f"b=gazetteer:file={names}")
+        folders.append(str(run_folder(output)))
+    assert main(["compare", *folders, "--output", str(tmp_path / "compared")]) == 0
+    assert "a/LOC" in capsys.readouterr().out
+
+
 def test_a_document_without_an_answer_is_a_dead_letter(texts, server, tmp_path):
     server.misbehave("Text: nobody came", fail(500), fail(500))
     output = _annotate(texts, tmp_path / "out", *_ask(server), "--max-failed-fraction", "0.5")

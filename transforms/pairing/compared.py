@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from schemas.annotations import ENTITY_TYPE
 from schemas.labels import OUTSIDE
 from transforms.pairing.joined import JoinConfig, digest_text, join_documents, to_code_points
-from transforms.pairing.rows import conform, read_batches
+from transforms.pairing.rows import conform, gather_column, read_batches
 from transforms.scoring.comparison import SIDES, ComparedBlock, ComparedDocument, Entity
 from transforms.scoring.matching import Span
 from transforms.scoring.pairs import PairBlock
@@ -50,7 +50,8 @@ def read_annotated_rows(store: Store, name: str, *, unit: str) -> Iterator[pa.Ta
       unit: unit of the run's offsets.
     """
     for rows in read_batches(store, name):
-        columns = {field.name: rows.column(field.name) for field in ANNOTATED_SCHEMA if field.name in rows.column_names}
+        columns = {name: rows.column(name) for name in ("id", "source", "row", "digest")}
+        columns["entities"] = gather_column(rows, is_below=False)
         if name.endswith(".jsonl"):
             # JSON tells the order of keys, and not what an empty list would hold.
             columns["entities"] = pa.array(columns["entities"].to_pylist(), pa.list_(ENTITY_TYPE))

@@ -73,8 +73,8 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
             "digest": rows.column("digest"),
             "unit": pa.repeat(unit, n_rows),
             "text": pa.nulls(n_rows),
-            "entities": _scored(_gather(rows, is_below=False)),
-            "below": _scored(_gather(rows, is_below=True)) if _has_below(rows) else pa.nulls(n_rows),
+            "entities": _scored(gather_column(rows, is_below=False)),
+            "below": _scored(gather_column(rows, is_below=True)) if _has_below(rows) else pa.nulls(n_rows),
             "groups": _gather_groups(rows, groups),
         }
         yield conform(columns, PREDICTED_SCHEMA)
@@ -149,11 +149,11 @@ def _has_below(rows: pa.Table) -> bool:
     return any(entity_column(tagger, is_below=True) in rows.column_names for tagger in find_taggers(rows.column_names))
 
 
-def _gather(rows: pa.Table, *, is_below: bool) -> pa.ChunkedArray:
+def gather_column(rows: pa.Table, *, is_below: bool) -> pa.ChunkedArray:
     """The column of entities, or of those under their threshold; where several taggers have one each, all together."""
     taggers = find_taggers(rows.column_names)
     names = [entity_column(tagger, is_below=is_below) for tagger in taggers]
-    if len(taggers) == 1:
+    if taggers == ("",):
         return rows.column(names[0])
     records = rows.select([entity_column(tagger) for tagger in taggers] + (names if is_below else [])).to_pylist()
     return pa.chunked_array(
