@@ -429,6 +429,11 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
     thresholds = job.entities.thresholds
     if unreached := [label for label, value in (thresholds.labels if thresholds else {}).items() if value is None]:
         yield f"no {unreached} was written, as --thresholds has none that would give the wanted precision"
+    counts = report.get("counts", {})
+    remarks = {"cut": "were cut off", "without-probabilities": "came without probabilities, so their scores are 1"}
+    for name, what in remarks.items():
+        if found := sum(n for count, n in counts.items() if count.endswith(f"answers/{name}")):
+            yield f"{found:,} answers {what}"
     matches = (report["scores"] or {"matches": {}})["matches"]
     gold = [label for label, (found, _, missed) in matches.items() if found + missed]
     own = job.tagger.labels

@@ -1,12 +1,14 @@
 """From options to a language model that is asked for entities."""
 
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import ConfigError, FileError
+from schemas.labels import OUTSIDE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -149,6 +151,9 @@ def read_labels(labels: Sequence[str], label_file: str) -> dict[str, str]:
         raise ConfigError(f"expected only the labels {names} in {label_file!r}, found {unknown}; add them to --labels")
     if not names and not described:
         raise ConfigError("expected --labels or --label-file with what to look for, found neither")
+    for name in names or described:
+        if name == OUTSIDE or re.search(r"[;|\n\t]", name):
+            raise ConfigError(f"expected labels with commas between them, other than {OUTSIDE!r}, found {name!r}")
     return {name: str(described.get(name, "")) for name in names or described}
 
 
@@ -157,8 +162,10 @@ def _read_shots(chosen: PromptOptions, options: "AnnotateOptions", labels: Seque
 
     if chosen.examples and not chosen.shots:
         raise ConfigError("expected --shots of 1 or more with --examples, found 0")
-    if chosen.choice == "embeddings" and not chosen.encoder:
-        raise ConfigError("expected encoder=MODEL with choice=embeddings in --tagger prompt, found none")
+    if not chosen.shots and (chosen.choice != "fixed" or chosen.encoder):
+        raise ConfigError("expected --shots of 1 or more with choice or encoder in --tagger prompt, found 0")
+    if (chosen.choice == "embeddings") != bool(chosen.encoder):
+        raise ConfigError("expected encoder=MODEL and choice=embeddings in --tagger prompt, found one of them")
     return ShotConfig(
         examples=tuple(_read_examples(chosen.examples, options, labels)) if chosen.examples else (),
         n=chosen.shots,

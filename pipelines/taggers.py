@@ -209,10 +209,14 @@ def _configure_gazetteer(_: _Setting, chosen: GazetteerOptions) -> "TaggerConfig
     return configure_gazetteer(chosen)
 
 
+_DECODING = ("scheme", "decoder", "repair", "aggregation", "window_tokens", "overlap_tokens", "dedupe")
+_ASKING = ("labels", "label_file")
+_COMPUTING = ("backend", "device", "precision", "threads", "batch_tokens")
+
 KINDS = {
-    "model": _Kind(ModelOptions, _configure_model, ("model", "base")),
-    "prompt": _Kind(PromptOptions, _configure_prompt, ("model", "labels", "label_file", "shots", "examples")),
-    "gliner": _Kind(GlinerOptions, _configure_gliner, ("model", "labels", "label_file")),
+    "model": _Kind(ModelOptions, _configure_model, ("model", "base", *_DECODING, *_COMPUTING)),
+    "prompt": _Kind(PromptOptions, _configure_prompt, ("model", *_ASKING, "shots", "examples", *_COMPUTING)),
+    "gliner": _Kind(GlinerOptions, _configure_gliner, ("model", *_ASKING, *_COMPUTING)),
     "gazetteer": _Kind(GazetteerOptions, _configure_gazetteer, ()),
 }
 

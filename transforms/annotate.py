@@ -82,7 +82,7 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
         table, source = part.table, part.slice_.file.source
         if table is None:
             return None
-        if part.attempt >= ISOLATED_FROM:
+        if part.attempt >= ISOLATED_FROM and not self._tagger.is_remote:
             return lambda: self._isolate().annotate(table, source=source)
         annotator = self._open()
         with at_work(part.slice_.slice_id):

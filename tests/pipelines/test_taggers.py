@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,26 @@ def test_a_document_without_an_answer_is_a_dead_letter(texts, server, tmp_path):
     assert (letter["id"], letter["stage"]) == ("1", "annotate")
 
 
+def test_a_server_is_asked_many_at_a_time_however_often_the_run_was_stopped(texts, server, tmp_path):
+    words = (texts, tmp_path / "out", *_ask(server, ",concurrency=3,answers=none"))
+    run = run_folder(_annotate(*words))
+    for name in ("_SUCCESS", "_MANIFEST.json"):
+        (run / name).unlink()
+    for name in ("_commits", "data"):
+        shutil.rmtree(run / name)
+    [claim] = (run / "_claims").iterdir()
+    shutil.copy(claim, claim.with_suffix(".2"))
+    everyone = threading.Barrier(3)
+
+    def meet(handler, body):
+        everyone.wait(20)
+        server.answer(handler, body)
+
+    server.always(meet)
+    _annotate(*words)
+    assert len(read_rows(tmp_path / "out")) == 3
+
+
 def test_answers_are_never_paid_for_twice(texts, server, tmp_path):
     _annotate(texts, tmp_path / "out", *_ask(server))
     asked = server.requests.total()
@@ -185,6 +206,14 @@ def test_descriptions_and_examples_come_from_files(texts, server, tmp_path):
             ["--tagger", "prompt:endpoint=http://x/v1,template=marks", "--model", "m", "--labels", "PER"],
             "grammars=llama.cpp or vllm for template 'marks'",
         ),
+        (
+            ["--tagger", "prompt:endpoint=http://x/v1,choice=bm25", "--labels", "PER"],
+            "--shots of 1 or more with choice",
+        ),
+        (["--tagger", "prompt:endpoint=http://x/v1", "--labels", "O"], "other than 'O'"),
+        (["--tagger", "prompt:endpoint=http://x/v1", "--labels", "PER;ORG"], "labels with commas"),
+        (["--tagger", "prompt", "--labels", "PER", "--decoder", "argmax"], "--decoder with --tagger model"),
+        (["--tagger", "gazetteer", "--device", "cuda"], "--device with --tagger gliner or model or prompt"),
         (["--tagger", "gazetteer"], "found none"),
         (["--labels", "PER"], "--labels with --tagger .*prompt.*, found it with model"),
         (["--tagger", "model", "model"], "different names, found \\['model'\\] twice"),

@@ -51,6 +51,11 @@ class CheckpointTaggerConfig:
         """The labels of its tags."""
         return TagSet(self.tags, self.scheme).labels
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server does the work: no."""
+        return False
+
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
         return {

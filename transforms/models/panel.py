@@ -100,6 +100,11 @@ class PanelConfig:
         """Labels of all members, each behind its member's name."""
         return tuple(join_label(name, label) for name, tagger in self.members for label in tagger.labels)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether servers do all the work."""
+        return all(tagger.is_remote for _, tagger in self.members)
+
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
         return {

@@ -60,6 +60,8 @@ class ShotConfig:
             raise ConfigError(f"expected choice of examples to be one of {sorted(RANKINGS)}, found {self.choice!r}")
         if self.n and not self.examples:
             raise ConfigError(f"expected labelled examples for {self.n} shots, found none; give files as --examples")
+        if self.n > len(self.examples) > 0:
+            raise ConfigError(f"expected {self.n} labelled examples for as many shots, found {len(self.examples)}")
 
     def open(self, encode: Encoder | None) -> ExamplePool:
         """The examples, ranked anew for each text.
@@ -113,6 +115,11 @@ class PromptTaggerConfig:
     def labels(self) -> tuple[str, ...]:
         """The labels that it is asked for."""
         return tuple(self.writer.labels)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the language model is behind an endpoint."""
+        return self.language.is_remote
 
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
@@ -179,6 +186,13 @@ class PromptTagger:
         self._config = config
         self._writer = config.writer
         self._empty_tokens = self._model.count_tokens([Message("user", "")])
+        if not self._fits("a", ()):
+            [needed] = {self._model.count_tokens(prompt.messages) for prompt in self._writer.write("a")[:1]}
+            raise ConfigError(
+                f"expected room for instructions of {needed} tokens, a text, and answers of "
+                f"{self._writer.max_answer_tokens} in a model that reads {self._model.max_tokens}; set answer_tokens, "
+                "shorten the template, or for an endpoint set context_tokens and tokenizer"
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -197,6 +211,7 @@ class PromptTagger:
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out; see `Tagger.tag`. A window is a passage; tokens are those of the text alone."""
         times = [time.perf_counter()]
+        self._n_dropped = 0
         prompts: list[Prompt] = []
         passages: dict[int, list[_Passage]] = {}
         failures: dict[int, RecordError] = {}
@@ -209,6 +224,10 @@ class PromptTagger:
         outcomes = self._model.answer(prompts, on_answer=lambda *_: beat())
         times.append(time.perf_counter())
         counts = Counter(count_usage(outcomes, self._config.prices))
+        counts["answers/without-probabilities"] = sum(
+            isinstance(outcome, Answer) and bool(outcome.text) and not outcome.pieces for outcome in outcomes
+        )
+        counts["shots/no-room"] = self._n_dropped
         spans: list[tuple[int, ReadSpan]] = []
         for at, own in passages.items():
             reading = self._read(own, outcomes)
@@ -235,6 +254,10 @@ class PromptTagger:
     def _write(self, text: str, prompts: list[Prompt]) -> list[_Passage]:
         """Adds the prompts about a text to all of them; returns its passages."""
         examples = self._pool.select(text, self._config.shots.n) if self._pool else []
+        while examples and not self._fits("a", examples):
+            # The nearest stand last.
+            examples = examples[1:]
+            self._n_dropped += 1
         passages = []
         for start, end in cut_passages(text, lambda passage: self._fits(passage, examples)):
             first = len(prompts)

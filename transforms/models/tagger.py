@@ -86,6 +86,10 @@ class TaggerConfig(Protocol):
     def labels(self) -> tuple[str, ...]:
         """The labels that its taggers may give."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server does the work, so that no document can take this process with it."""
+
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name; among it `tagger`, the kind, and `model`, the digest."""
 

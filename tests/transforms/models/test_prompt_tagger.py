@@ -1,5 +1,6 @@
 """A language model as a tagger, with a stand-in for the model that names the words it was taught."""
 
+import dataclasses
 import json
 import math
 import re
@@ -23,6 +24,7 @@ class KnowingModel:
     """Answers with the names in the text, each token a word with the same probability; counts a token per word."""
 
     digest = "k" * 64
+    is_remote = False
 
     def __init__(self, *, max_tokens=1000):
         self.max_tokens = max_tokens
@@ -114,9 +116,27 @@ def test_passages_leave_room_for_an_answer_that_repeats_them():
     assert longest * 1.5 <= 100 + 2
 
 
-def test_a_model_without_room_for_the_instructions_fails_every_text_clearly():
-    tagging = _tag(["Anna."], KnowingModel(max_tokens=10))
-    assert tagging.failures[0].code == "too_long"
+def test_a_model_without_room_for_the_instructions_is_refused():
+    with pytest.raises(ConfigError, match=r"room for instructions of .* in a model that reads 10"):
+        _tag(["Anna."], KnowingModel(max_tokens=10))
+
+
+def test_examples_without_room_are_left_out_and_counted():
+    examples = (Example("Otto slept. " * 100, ((0, 4, "PER"),)), Example("In Rome.", ((3, 7, "LOC"),)))
+    model = KnowingModel(max_tokens=250)
+    tagging = _tag(["Anna."], model, examples=examples, n=2)
+    assert [message.role for message in model.prompts[0].messages] == ["system", "user", "assistant", "user"]
+    assert tagging.counts["shots/no-room"] == 1
+
+
+def test_answers_without_probabilities_are_counted():
+    class Mute(KnowingModel):
+        def _answer_one(self, prompt):
+            return dataclasses.replace(super()._answer_one(prompt), pieces=(), log_probs=())
+
+    tagging = _tag(["Anna."], Mute())
+    assert tagging.score.tolist() == [1.0]
+    assert tagging.counts["answers/without-probabilities"] == 1
 
 
 def test_prompts_show_examples_but_never_the_text_itself():
@@ -159,6 +179,7 @@ def test_what_changes_answers_is_in_the_description():
     [
         ({"n": -1}, "0 shots or more"),
         ({"n": 3}, "labelled examples for 3 shots, found none"),
+        ({"n": 3, "examples": (Example("a", ()),)}, "3 labelled examples for as many shots, found 1"),
         ({"choice": "best"}, "choice of examples to be one of"),
     ],
 )

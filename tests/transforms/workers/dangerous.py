@@ -20,6 +20,8 @@ class DangerousTaggerConfig:
     loads: bool = True
     pause_s: float = 0.0
 
+    is_remote = False
+
     def describe(self):
         return {"kind": "dangerous"}
 

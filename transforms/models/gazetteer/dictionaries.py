@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from schemas.errors import ConfigError, PipelineError
+from schemas.labels import OUTSIDE
 from schemas.slices import FileRef, display_text, display_uri
 from transforms.corpora.files import list_files, open_stream, suffix_of
 from transforms.models.gazetteer.options import GazetteerOptions
@@ -89,7 +90,7 @@ def _read_file(file: FileRef) -> Iterator[tuple[str, str]]:
     try:
         with open_stream(file) as stream:
             for line, name, label in _FORMATS[suffix](stream):  # noqa: B007 - named in errors
-                yield _clean(name, "name"), _clean(label, "label")
+                yield _clean(name, "name"), _clean_label(label)
     except _BadLineError as error:
         raise ConfigError(f"expected {error.expected} in {file.source!r} line {error.line or line}") from error
     except PipelineError as error:
@@ -119,6 +120,13 @@ def _clean(value: Any, what: str) -> str:
     if _UNREADABLE.search(cleaned):
         raise _BadLineError(f"a {what} of printable characters, found a control character or half a surrogate pair")
     return cleaned
+
+
+def _clean_label(value: Any) -> str:
+    label = _clean(value, "label")
+    if label == OUTSIDE:
+        raise _BadLineError(f"a label other than {OUTSIDE!r}, which stands for no entity, found it")
+    return label
 
 
 def _decode_lines(stream: BinaryIO) -> Iterator[str]:

@@ -74,6 +74,11 @@ class GazetteerConfig:
     n_conflicts: int
     n_short: int
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server does the work: no."""
+        return False
+
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name, and how many names there are."""
         return {

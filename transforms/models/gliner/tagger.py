@@ -225,6 +225,11 @@ class GlinerConfig:
         """The labels that it is asked for."""
         return tuple(label for label, _ in self.prompts)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server does the work: no."""
+        return False
+
     def describe(self) -> dict[str, Any]:
         """Everything about it that changes output, by name."""
         return {"tagger": "gliner", "model": self.digest, **self._content()}

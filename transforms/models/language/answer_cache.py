@@ -43,6 +43,11 @@ class CachedModelConfig:
         """That of the model, since a kept answer is what it would say."""
         return self.inner.digest
 
+    @property
+    def is_remote(self) -> bool:
+        """That of the model."""
+        return self.inner.is_remote
+
     def describe(self) -> dict[str, Any]:
         """The model; where its answers are kept changes nothing."""
         return self.inner.describe()

@@ -168,4 +168,7 @@ def explain_refusal(status: int, body: bytes) -> RecordError:
     if codes & _FILTERED:
         return RecordError("content_filter", "expected an answer, found that the server's filter refuses the prompt")
     named = f" ({', '.join(sorted(codes))})" if codes else ""
-    return RecordError("prompt_refused", f"expected an answer, found status {status}{named}")
+    return RecordError(
+        "prompt_refused",
+        f"expected an answer, found status {status}{named}; a server that takes no response_format needs grammars=none",
+    )

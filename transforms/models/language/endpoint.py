@@ -129,6 +129,11 @@ class EndpointConfig:
         return GRAMMAR_KINDS[self.grammars]
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a server answers: yes."""
+        return True
+
+    @property
     def digest(self) -> str:
         """SHA-256 over everything about the model that changes its answer to a prompt, hex."""
         described = {name: value for name, value in self.describe().items() if name not in ("max_tokens", "tokenizer")}

@@ -41,6 +41,10 @@ class LanguageModelConfig(Protocol):
     def digest(self) -> str:
         """SHA-256 over everything about the model that changes its answers, hex."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server answers, and not this process."""
+
     def describe(self) -> dict[str, Any]:
         """The same by name, without secrets."""
 

@@ -63,6 +63,11 @@ class LocalModelConfig:
         """SHA-256 over the content and the precision, hex."""
         return hashlib.sha256(f"{self.content} {self.backend.resolved_precision}".encode()).hexdigest()
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server answers: no."""
+        return False
+
     def describe(self) -> dict[str, Any]:
         """What changes its answers, by name."""
         return {
