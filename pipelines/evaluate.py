@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from schemas.slices import FileRef, Slice
     from transforms.corpora.documents import CorpusConfig
     from transforms.join import RunConfig
@@ -34,6 +36,7 @@ class EvaluateOptions(GoldOptions):
     """Everything a person can ask of the job."""
 
     gold: tuple[str, ...] = option("gold files, folders, globs or URLs", metavar="GLOB")
+    tagger: str = option("the tagger that is scored, of a run with several (default: all)", "", metavar="NAME")
     predicted: tuple[str, ...] = option(
         "a run of spanmill annotate, or CoNLL files; none when the gold file has a second column of tags",
         (),
@@ -111,7 +114,6 @@ class _Job:
 
         from transforms.join import JoinDocuments, ReadGold, ReadRun
         from transforms.pairing.joined import PREDICTED_SCHEMA
-        from transforms.pairing.rows import read_run_rows
         from transforms.score import ReadTagged, ScoreDocuments, WriteResults
         from transforms.scoring.results import ResultsConfig
 
@@ -126,7 +128,7 @@ class _Job:
                 "gold": gold | "Spread gold" >> beam.Reshuffle() | ReadGold(join.corpus, join.groups, join.n_buckets),
                 "predicted": rows
                 | "Spread run" >> beam.Reshuffle()
-                | ReadRun(join.rows, partial(read_run_rows, groups=join.kept), PREDICTED_SCHEMA, join.n_buckets),
+                | ReadRun(join.rows, join.reader, PREDICTED_SCHEMA, join.n_buckets),
             } | "Join" >> JoinDocuments(join.config)
         _ = (
             blocks
@@ -146,6 +148,7 @@ class _Join:
       kept: the run's columns to break scores down by.
       run: the run.
       rows: how its rows are read.
+      tagger: the one of its taggers whose entities are scored; empty for all.
       config: how documents are compared.
       results: what is made of the scores that the run gave.
       n_buckets: how many buckets ids are spread over.
@@ -157,9 +160,24 @@ class _Join:
     kept: tuple[str, ...]
     run: CompleteRun
     rows: "RunConfig"
+    tagger: str
     config: "JoinConfig"
     results: "ResultsConfig"
     n_buckets: int
+
+    @property
+    def reader(self) -> Callable[..., Iterator["pa.Table"]]:
+        """Reads the rows of an output file of the run."""
+        from transforms.pairing.rows import read_run_rows
+
+        return partial(read_run_rows, groups=self.kept, tagger=self.tagger)
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of what is scored, as they are read."""
+        labels = self.run.labels
+        before = f"{self.tagger}/"
+        return [label.removeprefix(before) for label in labels if label.startswith(before)] if self.tagger else labels
 
 
 def _plan(options: EvaluateOptions) -> _Job:
@@ -267,6 +285,9 @@ def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], tags: "TagCo
     from transforms.storage.runs import choose_slice_bytes
 
     run = open_complete_run(options.predicted[0], flag="--predicted")
+    if options.tagger and options.tagger not in run.taggers:
+        found = list(run.taggers) if any(run.taggers) else "a run of one tagger without a name"
+        raise ConfigError(f"expected --tagger with a tagger of the run, found {options.tagger!r} and {found}")
     kept = tuple(name for name in options.by if name in run.corpus.keep_columns)
     groups = tuple(name for name in options.by if name not in kept)
     corpus = configure_corpus(options, gold, groups)
@@ -277,6 +298,7 @@ def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], tags: "TagCo
         kept=kept,
         run=run,
         rows=run.configure(rereads=options.reread_inputs),
+        tagger=options.tagger,
         config=JoinConfig(tags=tags, boundaries=options.boundaries),
         results=ResultsConfig(
             calibrator="" if options.calibrate == "none" else options.calibrate,
@@ -357,7 +379,7 @@ def _check_documents(job: _Job, report: Mapping[str, Any]) -> None:
     predicted = [label for label, row in labels.items() if row["found"] + row["spurious"]]
     if job.joined:
         # A model may know a label that it found nowhere.
-        own = (job.tags.label_map.get(label, label) for label in job.joined.run.labels)
+        own = (job.tags.label_map.get(label, label) for label in job.joined.labels)
         predicted = list(dict.fromkeys([*predicted, *own]))
     if gold and predicted and not set(gold) & set(predicted):
         raise ConfigError(

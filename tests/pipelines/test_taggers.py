@@ -16,6 +16,7 @@ import time
 
 import pytest
 
+from pipelines import evaluate
 from pipelines.__main__ import main
 from schemas.errors import ConfigError
 from tests.pipelines.conftest import read_dead, read_report, read_rows, run_folder
@@ -103,6 +104,25 @@ def test_runs_of_taggers_with_names_are_compared(texts, names, tmp_path, capsys)
         folders.append(str(run_folder(output)))
     assert main(["compare", *folders, "--output", str(tmp_path / "compared")]) == 0
     assert "a/LOC" in capsys.readouterr().out
+
+
+def test_one_of_several_taggers_is_scored(texts, names, tmp_path):
+    gold = tmp_path / "gold.jsonl"
+    spans = [[(0, 4), (17, 21)], [], [(5, 8), (18, 22)]]
+    lines = [
+        {"id": str(at), "text": text, "gold": [{"start": a, "end": b, "label": "PER"} for a, b in spans[at]]}
+        for at, text in enumerate(TEXTS)
+    ]
+    gold.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "other.csv").write_text("name,label\nOtto,PER\nnobody,PER\n")
+    taggers = ("--tagger", f"a=gazetteer:file={names}", f"b=gazetteer:file={tmp_path / 'other.csv'}")
+    output = _annotate(texts, tmp_path / "out", *taggers)
+    words = ["evaluate", "--gold", str(gold), "--gold-column", "gold", "--predicted", str(output), "--no-progress"]
+    assert main([*words, "--output", str(tmp_path / "scores"), "--tagger", "b"]) == 0
+    micro = json.loads((tmp_path / "scores" / "report.json").read_text())["exact"]["default"]["micro"]
+    assert (micro["precision"], micro["recall"]) == (0.5, 0.25)
+    with pytest.raises(ConfigError, match=r"a tagger of the run, found 'c' and \['a', 'b'\]"):
+        evaluate.main([*words[1:], "--output", str(tmp_path / "none"), "--tagger", "c"])
 
 
 def test_a_document_without_an_answer_is_a_dead_letter(texts, server, tmp_path):

@@ -55,7 +55,7 @@ def read_gold_rows(slice_: Slice, corpus: CorpusConfig, groups: Sequence[str]) -
         yield conform(columns, GOLD_SCHEMA)
 
 
-def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) -> Iterator[pa.Table]:
+def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str], tagger: str = "") -> Iterator[pa.Table]:
     """An output file of a run, with a row per document, to tables of PREDICTED_SCHEMA without texts.
 
     Args:
@@ -63,8 +63,10 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str]) 
       name: the file in it.
       unit: unit of the run's offsets.
       groups: kept columns whose values scores are broken down by.
+      tagger: the tagger whose entities are read, where there are several; all of them where it is empty.
     """
-    for rows in read_batches(store, name):
+    for batch in read_batches(store, name):
+        rows = _keep_tagger(batch, tagger) if tagger else batch
         n_rows = rows.num_rows
         columns = {
             "id": rows.column("id"),
@@ -143,6 +145,19 @@ def read_batches(store: Store, name: str) -> Iterator[pa.Table]:
     with store.open(name) as raw:
         for batch in pq.ParquetFile(raw).iter_batches(batch_size=_BATCH_ROWS):
             yield pa.Table.from_batches([batch])
+
+
+def _keep_tagger(rows: pa.Table, tagger: str) -> pa.Table:
+    """Rows of several taggers to those of one of them."""
+    own = {entity_column(tagger, is_below=is_below): entity_column(is_below=is_below) for is_below in (False, True)}
+    others = {
+        entity_column(other, is_below=is_below)
+        for other in find_taggers(rows.column_names)
+        for is_below in (False, True)
+        if other != tagger
+    }
+    kept = rows.select([name for name in rows.column_names if name not in others])
+    return kept.rename_columns([own.get(name, name) for name in kept.column_names])
 
 
 def _has_below(rows: pa.Table) -> bool:
