@@ -111,7 +111,8 @@ def test_what_a_server_says_of_an_error_is_not_passed_on(server, open_model, ask
 
     (failure,) = open_model().answer([ask("Anna of Bonn")])
 
-    assert failure.message == "expected an answer, found status 400 (bad_thing, error)"
+    assert failure.message.startswith("expected an answer, found status 400 (bad_thing, error)")
+    assert "Anna" not in failure.message
 
 
 @pytest.mark.parametrize(
