@@ -13,6 +13,7 @@ emissions, and only decoding needs the scores of steps (see transforms.tags.deco
 of an entity is made of. It knows nothing of the neighbours, so calibrate it before it is taken for a probability.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,26 @@ def load_crf(crf: "nn.ParameterDict", directory: Path) -> None:
     from safetensors.torch import load_file
 
     crf.load_state_dict(load_file(directory / CRF_NAME))
+
+
+def extend_crf(crf: "nn.ParameterDict", directory: Path, rows: Sequence[tuple[int, int]]) -> None:
+    """Puts written scores of some tags to their places among those of others, in place; the rest stays as it is.
+
+    Args:
+      crf: scores of a model.
+      directory: where others were written.
+      rows: places of a tag in the model and in what was written.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    old = load_file(directory / CRF_NAME)
+    with torch.no_grad():
+        for at, place in rows:
+            for name in ("first", "last"):
+                crf[name][at] = old[name][place]
+            for other, other_place in rows:
+                crf["steps"][at, other] = old["steps"][place, other_place]
 
 
 def without_crf(weights: dict[str, Any]) -> dict[str, Any]:

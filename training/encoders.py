@@ -1,17 +1,19 @@
 """The model that training begins from: a pretrained encoder, or a tagger to train further.
 
-Weights are read from safetensors only, and no code of a model is run. A tagger with the same tags keeps its head;
-otherwise the head is new.
+Weights are read from safetensors only, and no code of a model is run. A tagger keeps its head; for tags that it did not
+have, rows are added to it. An encoder gets a new one.
 """
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet
-from training.crf import add_crf, load_crf
+from training.crf import add_crf, extend_crf
+from training.heads import extend_head, is_tagger, list_tags, match_tags
 from transforms.models import checkpoint
 from transforms.models.adapters.stored import is_adapter
 from transforms.models.checkpoint import CRF_NAME
@@ -106,9 +108,8 @@ def load_model(
     import torch
     from transformers import AutoModel, AutoModelForTokenClassification, set_seed
 
-    config = encoder.config
-    old_tags = tuple(config.id2label[at] for at in sorted(config.id2label))
-    is_same_tagger = old_tags == tag_set.tags and any("TokenClassification" in a for a in config.architectures or ())
+    config, old_config = encoder.config, copy.deepcopy(encoder.config)
+    old_tags = list_tags(config) if is_tagger(config) else ()
     config.id2label = dict(enumerate(tag_set.tags))
     config.label2id = {tag: at for at, tag in enumerate(tag_set.tags)}
     for name in _DROPOUTS:
@@ -117,13 +118,15 @@ def load_model(
     options = {"config": config, "use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
     set_seed(seed)
     try:
-        if is_same_tagger:
+        if old_tags == tag_set.tags:
             model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(encoder.source, **options)
-            if head == "crf":
-                crf = add_crf(model, len(tag_set.tags))
-                if (Path(encoder.source) / CRF_NAME).exists():
-                    load_crf(crf, Path(encoder.source))
-            return model
+            return _add_head(model, encoder, old_tags, head)
+        if old_tags:
+            old = AutoModelForTokenClassification.from_pretrained(encoder.source, **{**options, "config": old_config})
+            set_seed(seed)
+            model = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
+            extend_head(old, model)
+            return _add_head(model, encoder, old_tags, head)
         body = AutoModel.from_pretrained(encoder.source, **options)
         set_seed(seed)
         model = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
@@ -131,9 +134,18 @@ def load_model(
         raise CheckpointError(f"cannot load base model {encoder.name!r}: {' '.join(str(error).split())}") from error
     if missing := model.base_model.load_state_dict(body.state_dict(), strict=False).missing_keys:
         raise CheckpointError(f"expected weights {missing[:3]} in base model {encoder.name!r}, found none")
-    if head == "crf":
-        add_crf(model, len(tag_set.tags))
-    return model
+    return _add_head(model, encoder, old_tags, head)
+
+
+def load_tagger(encoder: Encoder) -> "PreTrainedModel":
+    """A tagger as it is, with its own tags and what it has learned of their order.
+
+    Raises:
+      CheckpointError: the weights are not safetensors, or not of this kind of model.
+    """
+    tags = list_tags(encoder.config)
+    has_crf = (Path(encoder.source) / CRF_NAME).exists()
+    return load_model(encoder, TagSet(tags, "BIO"), dropout=0.0, seed=0, head="crf" if has_crf else "linear")
 
 
 def build_skeleton(encoder: Encoder) -> "PreTrainedModel":
@@ -181,6 +193,17 @@ def check_max_tokens(encoder: Encoder, max_tokens: int, *, taken: int = 0) -> No
             f"expected --max-tokens of at most {encoder.limit_tokens - taken} for {encoder.name!r}{beside}, "
             f"found {max_tokens}"
         )
+
+
+def _add_head(model: "PreTrainedModel", encoder: Encoder, old_tags: Sequence[str], head: str) -> "PreTrainedModel":
+    """Gives a model the scores of steps between its tags where they are asked for, those that the base has in place."""
+    if head != "crf":
+        return model
+    tags = list_tags(model.config)
+    crf = add_crf(model, len(tags))
+    if (Path(encoder.source) / CRF_NAME).exists():
+        extend_crf(crf, Path(encoder.source), match_tags(old_tags, tags))
+    return model
 
 
 def _count_positions(config: Any) -> int:
