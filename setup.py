@@ -76,6 +76,7 @@ setup(
         "training",
         "training.augmentation",
         "training.gates",
+        "training.continual",
         "training.methods",
         "training.objectives",
         "training.registry",
