@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 
 from training.examples import LabelledSentence
+from training.objectives.steps import Term
 
 Feature = dict[str, list[int]]
 
@@ -21,10 +22,12 @@ class TrainingText:
     Attributes:
       sentences: sentences of every pass.
       augment: the number of a pass, from 0, to its further sentences.
+      terms: what is added to the loss of a batch, beside the objectives.
     """
 
     sentences: Sequence[LabelledSentence]
     augment: Callable[[int], list[LabelledSentence]] = add_nothing
+    terms: Sequence[Term] = ()
 
 
 class EpochFeatures:

@@ -3,13 +3,13 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas.labels import TagSet
+from schemas.labels import OUTSIDE, TagSet, split_tag
 from schemas.scores import LabelScore
 from training.crf import find_crf, read_crf
 from training.examples import IGNORED, LabelledFile, Window, cut_windows, join_windows
@@ -29,6 +29,8 @@ class Scorer:
       tag_set: the model's tags.
       tokenizer: the model's tokenizer.
       max_tokens: most pieces in a window.
+      counted: labels that the files were labelled with, beside those that a file has; entities of other labels count
+        neither as right nor as wrong. Empty where they were labelled with all.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Scorer:
         tokenizer: "PreTrainedTokenizerBase",
         *,
         max_tokens: int,
+        counted: Sequence[str] = (),
     ) -> None:
         self._files = files
+        self._counted = counted
         self.tag_set = tag_set
         self.tokenizer = tokenizer
         self._sentences = [sentence for file in files for sentence in file.sentences]
@@ -52,7 +56,12 @@ class Scorer:
         crf = find_crf(model)
         tag_set = dataclasses.replace(self.tag_set, transitions=read_crf(crf)) if crf else self.tag_set
         tags = iter(join_windows(probabilities, self._windows, self._sentences, tag_set))
-        return [list(itertools.islice(tags, len(file.sentences))) for file in self._files]
+        tagged = [list(itertools.islice(tags, len(file.sentences))) for file in self._files]
+        if not self._counted:
+            return tagged
+        return [
+            keep_labels(own, {*self._counted, *file.entities}) for file, own in zip(self._files, tagged, strict=True)
+        ]
 
     def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
         """Scores of a model by file."""
@@ -68,6 +77,15 @@ class Scorer:
         parts = (f"{file.name} {100 * score:.2f}" for file, score in zip(self._files, found, strict=True))
         _LOG.info("entity F1: %s", ", ".join(parts))
         return found
+
+
+def keep_labels(tagged: Sequence[list[str]], labels: Collection[str]) -> list[list[str]]:
+    """BIO tags of sentences without the entities of other labels.
+
+    >>> keep_labels([["B-PER", "O", "B-LOC"]], {"LOC"})
+    [['O', 'O', 'B-LOC']]
+    """
+    return [[tag if split_tag(tag)[1] in labels else OUTSIDE for tag in tags] for tags in tagged]
 
 
 def predict(

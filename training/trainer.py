@@ -94,7 +94,7 @@ def train(
     crf = find_crf(model)
     task = build_task(crf, scorer.tag_set) if crf else None
     setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task)
-    trainer = _build_trainer(model, features, scorer, config, Objectives(objectives, setting), work)
+    trainer = _build_trainer(model, features, scorer, config, Objectives(objectives, setting, text.terms), work)
     state = _find_state(work)
     if state and _has_stopped(state, config):
         _take_best(trainer, state)

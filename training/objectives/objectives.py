@@ -16,7 +16,7 @@ from schemas.errors import ConfigError
 from schemas.specs import parse_specs
 from training.objectives import cross_entropy, fgm, focal, freelb, pgd, rdrop
 from training.objectives.attacks import Adversary, Attack
-from training.objectives.steps import Setting, Step, Task
+from training.objectives.steps import Setting, Step, Task, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,14 +54,15 @@ class Objectives:
     Args:
       configs: options by name, with one task unless the setting has it.
       setting: what they are built for.
+      terms: what else is added to the loss.
     """
 
-    def __init__(self, configs: Mapping[str, Any], setting: Setting) -> None:
+    def __init__(self, configs: Mapping[str, Any], setting: Setting, terms: Sequence[Term] = ()) -> None:
         built: dict[str, list[Any]] = {"task": [], "term": [], "adversary": []}
         for name, config in configs.items():
             built[OBJECTIVES[name].role].append(OBJECTIVES[name].build(config, setting))
         self._task: Task = setting.task or built["task"][0]
-        self._terms: list[Callable[[Step], Tensor]] = built["term"]
+        self._terms: list[Term] = [*built["term"], *terms]
         self._adversary: Adversary | None = next(iter(built["adversary"]), None)
 
     def take_step(

@@ -56,3 +56,7 @@ class Step:
     def score(self, logits: "Tensor") -> "Tensor":
         """The task's loss, averaged over words."""
         return self.task(logits, self.targets) / self.n_targets
+
+
+Term = Callable[[Step], "Tensor"]
+"""A batch on its way to what is added to its loss."""
