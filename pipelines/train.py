@@ -36,6 +36,10 @@ from training.checkpoints import (
     write_model,
 )
 from training.config import HEADS, OPTIMIZERS, SCHEDULES, TrainConfig
+from training.continual.continual import WAYS, Continual, Sources, check_continual, parse_continual, read_labels
+from training.continual.fisher import FISHER_NAME
+from training.continual.memory import BUFFER_NAME, KEPT, Trained, parse_remember, write_memory
+from training.continual.past import Past
 from training.crf import find_crf
 from training.encoders import (
     build_skeleton,
@@ -57,8 +61,10 @@ from training.examples import (
     map_labels,
     read_files,
     shorten_path,
+    split_sentences,
     split_words,
 )
+from training.heads import is_tagger, list_tags
 from training.methods.methods import METHODS
 from training.objectives.objectives import DEFAULT, OBJECTIVES, parse_objectives
 from training.reports import build_report, list_epochs, write_report
@@ -68,6 +74,7 @@ from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, 
 from training.splits import ROLES, parse_shares, split_files
 from training.states import count_weights
 from training.trainer import Outcome, prepare_work, train
+from transforms.models.checkpoint import digest_file
 from transforms.text.tokens import ColumnTokenizer
 
 if TYPE_CHECKING:
@@ -80,6 +87,7 @@ _WORK_NAME = ".training"
 _N_VERIFIED = 64
 _DEFAULTS = TrainConfig()
 _NOT_SEARCHED = {"train", "dev", "test", "split", "base", "output", "map", "seeds", "search", "dtype", "resume"}
+_NOT_SEARCHED |= {"old", "teacher", "keep_labels", "remember"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +142,23 @@ class TrainOptions:
     dtype: str = option("precision of the saved weights", "float32", choices=DTYPES)
     merge: bool = option("write a whole checkpoint, with what was trained in its weights", default=False)
     resume: bool = option("go on with training that was interrupted", default=False)
+    continual: tuple[str, ...] = option(
+        f"do not forget what --base knew: {', '.join(WAYS)}; several add up",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
+    old: tuple[str, ...] = option(
+        "files of earlier trainings, with the labels of --base, for replay and ewc; its buffer unless told",
+        (),
+        metavar="FILE",
+    )
+    teacher: str = option("tagger for --continual distillation; --base unless told", "", metavar="MODEL")
+    keep_labels: bool = option("keep labels of --base that the training files lack; so does --continual", default=False)
+    remember: tuple[str, ...] = option(
+        f"write beside the checkpoint what the next training needs: {', '.join(KEPT)}",
+        (),
+        metavar="NAME[:OPTION=VALUE,...]",
+    )
 
     @property
     def config(self) -> TrainConfig:
@@ -150,6 +175,13 @@ class _Data:
     labels: tuple[str, ...]
     split: dict[str, Any] = dataclasses.field(default_factory=dict)
     teacher: dict[str, Any] = dataclasses.field(default_factory=dict)
+    old: list[LabelledFile] = dataclasses.field(default_factory=list)
+    is_kept: bool = False
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Labels that scores count wherever they are found; empty for all."""
+        return collect_labels(self.train, ()) if self.is_kept else ()
 
     @property
     def roles(self) -> list[tuple[str, LabelledFile]]:
@@ -166,6 +198,8 @@ class _Run:
     method_config: Any
     objectives: dict[str, Any]
     augment: dict[str, Any]
+    continual: dict[str, Any]
+    remember: dict[str, Any]
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -256,8 +290,11 @@ def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:
         options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
     )
     check_augmentations(augment, encoder.tokenizer)
-    run = _Run(options, config, data, encoder, method, method_config, objectives, augment)
+    continual = parse_continual(options.continual)
+    remember = parse_remember(options.remember, is_whole=method == "full" or options.merge)
+    run = _Run(options, config, data, encoder, method, method_config, objectives, augment, continual, remember)
     _check_method(run)
+    _check_past(run)
     return run
 
 
@@ -327,20 +364,56 @@ def _check_method(run: _Run) -> None:
     method.apply(build_skeleton(run.encoder), run.method_config)
 
 
+def _check_past(run: _Run) -> None:
+    """Refuses ways of not forgetting that lack what they need, before any weights are loaded."""
+    if not run.continual:
+        return
+    if not run.data.is_kept:
+        raise ConfigError("expected --keep-labels with --continual in a search, found it missing")
+    base, teacher = run.options.base, run.options.teacher or run.options.base
+    sources = Sources(find_folder(base), run.encoder, open_encoder(teacher), run.method, bool(run.data.old))
+    check_continual(run.continual, sources)
+
+
+def _read_old(options: TrainOptions) -> list[LabelledFile]:
+    """Labelled files of earlier trainings: those given, or the buffer of the base where something asks for one."""
+    if options.old:
+        return read_files(options.old, flag="--old")
+    asked = {spec.partition(":")[0] for spec in (*options.continual, *options.remember)} & {"replay", "buffer"}
+    buffer = Path(options.base) / BUFFER_NAME
+    return read_files([str(buffer)], flag="--old") if asked and buffer.is_file() else []
+
+
+def _find_kept(options: TrainOptions, old: Sequence[LabelledFile]) -> set[str]:
+    """Labels that the model keeps beside those of the training files."""
+    if not (options.continual or options.keep_labels):
+        return set()
+    taggers = {"--base": options.base, **({"--teacher": options.teacher} if options.teacher else {})}
+    labels = {label for flag, name in taggers.items() for label in read_labels(open_encoder(name), flag=flag)}
+    for file in old:
+        # Those of before stay as the base knows them; --map is for new files.
+        if strange := sorted(set(file.entities) - labels):
+            raise ConfigError(f"expected labels of --base, {sorted(labels)}, in --old {file.name!r}, found {strange}")
+    return labels
+
+
 def _read_data(options: TrainOptions) -> _Data:
     label_map = parse_pairs(options.map, flag="--map")
     if bool(options.dev) == bool(options.split):
         raise ConfigError(f"expected --dev or --split, found {'both' if options.dev else 'neither'}")
     shares = parse_shares(options.split) if options.split else None
     groups = {role: read_files(getattr(options, role), flag=f"--{role}") for role in ROLES}
+    old = _read_old(options)
     check_label_map([file for files in groups.values() for file in files], label_map)
     mapped = {role: map_labels(files, label_map) for role, files in groups.items()}
-    labels = collect_labels(mapped["train"], mapped["dev"] + mapped["test"])
+    kept = _find_kept(options, old)
+    labels = collect_labels(mapped["train"], mapped["dev"] + mapped["test"], kept=kept)
+    past: dict[str, Any] = {"old": old, "is_kept": bool(kept)}
     trained = {file.digest for file in mapped["train"]}
     if seen := [file.name for file in mapped["dev"] + mapped["test"] if file.digest in trained]:
         raise ConfigError(f"expected --dev and --test files that are not trained on, found {seen} in --train too")
     if not shares:
-        return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels)
+        return _Data(mapped["train"], mapped["dev"], mapped["test"], label_map, labels, **past)
     split = split_files(mapped["train"], shares, seed=options.seed)
     about = {
         "given": list(shares),
@@ -348,7 +421,7 @@ def _read_data(options: TrainOptions) -> _Data:
         "sentences": list(split.sizes),
         "left_out": split.left_out,
     }
-    return _Data(split.train, split.dev, split.test + mapped["test"], label_map, labels, about)
+    return _Data(split.train, split.dev, split.test + mapped["test"], label_map, labels, about, **past)
 
 
 def _describe_split(data: _Data) -> str:
@@ -377,6 +450,26 @@ def _describe_training(run: _Run) -> dict[str, Any]:
         "dev": [file.digest for file in run.data.dev],
         "test": [file.digest for file in run.data.test],
         **({"teacher": run.data.teacher} if run.data.teacher else {}),
+        **_describe_past(run),
+    }
+
+
+def _describe_past(run: _Run) -> dict[str, Any]:
+    """All that depends on earlier trainings; nothing of a training that has no past."""
+    if not (run.data.is_kept or run.remember):
+        return {}
+    fisher = find_folder(run.options.base) / FISHER_NAME
+    has_fisher = fisher.is_file() and bool({"ewc"} & set(run.continual) or {"fisher"} & set(run.remember))
+    teacher = run.options.teacher or run.options.base
+    return {
+        "past": {
+            "continual": [render_spec(name, config) for name, config in run.continual.items()],
+            "keep_labels": run.data.is_kept,
+            "old": [{"name": file.name, "digest": file.digest} for file in run.data.old],
+            "fisher": digest_file(fisher) if has_fisher else "",
+            "teacher": digest_weights(teacher) if "distillation" in run.continual else "",
+            "remember": [render_spec(name, config) for name, config in run.remember.items()],
+        }
     }
 
 
@@ -393,26 +486,46 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     # Opened for each training, for loading a model and naming its tags changes the config.
     config, encoder, method = run.config, open_encoder(run.options.base), METHODS[run.method]
     tokenizer, tag_set = encoder.tokenizer, build_bio_tags(run.data.labels)
-    model = load_model(encoder, tag_set, dropout=config.dropout, seed=config.seed, head=config.head)
-    model = method.apply(model, run.method_config)
+    known = list_tags(encoder.config) if is_tagger(encoder.config) else ()
+    plain = load_model(encoder, tag_set, dropout=config.dropout, seed=config.seed, head=config.head)
+    model = method.apply(plain, run.method_config)
     if crf := find_crf(model):
         crf.requires_grad_(True)  # noqa: FBT003
     own = ColumnTokenizer(tokenizer.backend_tokenizer.to_str())
     train_files, dev_files, test_files = (
         split_words(files, own) for files in (run.data.train, run.data.dev, run.data.test)
     )
-    dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens)
-    shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens)
+    counted = run.data.counted
+    dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens, counted=counted)
+    shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens, counted=counted)
     before = shown.tag_files(model, batch_size=config.batch_size)
     sentences = [sentence for file in train_files for sentence in file.sentences]
+    past = Past(
+        model=plain,
+        known=known,
+        tag_set=tag_set,
+        tokenizer=tokenizer,
+        max_tokens=config.max_tokens,
+        sentences=sentences,
+        old=[sentence for file in run.data.old for sentence in split_sentences(file.sentences, own)],
+        base=find_folder(run.options.base),
+        teacher=run.options.teacher or run.options.base,
+        seed=config.seed,
+    )
+    continual = Continual(run.continual, past)
+    sentences = continual.relabel(sentences)
     augmenter = Augmenter(run.augment, Material(sentences, tokenizer, own, config.seed, work))
-    outcome = train(model, TrainingText(sentences, augmenter.draw), dev, config, run.objectives, work)
+    text = TrainingText(
+        sentences, lambda epoch: [*augmenter.draw(epoch), *continual.draw(epoch)], terms=continual.terms
+    )
+    outcome = train(model, text, dev, config, run.objectives, work)
 
     # A model is good for texts as long as those it was trained on; annotate cuts its windows by this limit.
     tokenizer.model_max_length = config.max_tokens
     sample = [sentence for file in dev_files for sentence in file.sentences[:_N_VERIFIED]]
     windows = cut_windows(sample, tag_set, tokenizer, max_tokens=config.max_tokens)
     saved = _save(run, model, tokenizer, windows, aside)
+    _write_memory(run, dataclasses.replace(past, model=saved, sentences=sentences), aside)
     after = shown.tag_files(saved, batch_size=config.batch_size)
     files = _compare_files(run.data, dev_files + test_files, before, after)
     added = augmenter.describe(len(outcome.epochs))
@@ -431,6 +544,11 @@ def _train_once(run: _Run, work: Path) -> _Candidate:
     for state in work.glob("checkpoint-*"):
         shutil.rmtree(state)
     return _Candidate(aside, card, history)
+
+
+def _write_memory(run: _Run, past: Past, aside: Path) -> None:
+    sentences = [sentence for file in run.data.old + run.data.train for sentence in file.sentences]
+    write_memory(run.remember, Trained(past, sentences, aside))
 
 
 def _write_candidate(candidate: _Candidate) -> None:
@@ -494,6 +612,7 @@ def _build_card(
             "dtype": run.options.dtype,
             **({"split": run.data.split} if run.data.split else {}),
             **({"teacher": run.data.teacher} if run.data.teacher else {}),
+            **_describe_past(run),
             **_describe_copies(run.augment, added),
         },
         steps=outcome.steps,
@@ -534,7 +653,7 @@ def _render_command(options: TrainOptions, augment: dict[str, Any]) -> str:
         values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
         if field.name == "augment":
             values = [render_augmentation(name, config) for name, config in augment.items()]
-        if field.name in ("train", "dev", "test", "base", "output"):
+        if field.name in ("train", "dev", "test", "base", "output", "old", "teacher") and value:
             values = [shorten_path(item) for item in values]
         words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))
     return "spanmill train \\\n  " + " \\\n  ".join(words)

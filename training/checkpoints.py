@@ -125,9 +125,12 @@ def publish_checkpoint(
     (work / _PUBLISHING).touch()
     for name, text in written.items():
         (output / name).write_text(text, encoding="utf-8")
-    for path in sorted(aside.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
+    files = [path for path in aside.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: (path.suffix == ".safetensors", path)):
+        target = output / path.relative_to(aside)
         if path.name not in written:
-            shutil.copyfile(path, output / path.name)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target)
     shutil.rmtree(work)
 
 
@@ -205,6 +208,7 @@ def render_readme(card: CheckpointCard, name: str, command: str) -> str:
     seeds = f"\n{kept}\n\n{spreads}\n" if card.seeds else ""
     crf = f" A conditional random field chooses tags (`{CRF_NAME}`)." if card.options.get("head") == "crf" else ""
     taught = "".join(f"\n{line}" for line in _render_teacher(card.options.get("teacher", {})))
+    taught += "".join(f"\n{line}" for line in _render_past(card.options.get("past", {})))
     augmented = "".join(f"\n{line}" for line in _render_augmentation(card.options.get("augmentation", {})))
     renamed = ", ".join(f"{old} → {new}" for old, new in card.label_map.items()) or "none"
     return f"""# {name}
@@ -244,6 +248,18 @@ def _render_teacher(teacher: Mapping[str, Any]) -> list[str]:
         f"Training text was labelled by a tagger, not by people: `{teacher['run']}` of spanmill, model SHA-256",
         f"`{teacher['model']}`, in {teacher['documents']:,} documents {doubts} {teacher['confidence']:g}.",
     ]
+
+
+def _render_past(past: Mapping[str, Any]) -> list[str]:
+    """What was done for the sake of what the base knew, and what is kept for the next training."""
+    lines = []
+    if ways := past.get("continual"):
+        lines += ["", f"Trained so as not to forget what the base knew: {', '.join(f'`{way}`' for way in ways)}."]
+    if kept := past.get("remember"):
+        lines += ["", f"For the next training there is a folder `memory`: {', '.join(f'`{one}`' for one in kept)}."]
+    if any(one.startswith("buffer") for one in kept or ()):
+        lines += ["It holds sentences of the training files; pass it on only where these may be."]
+    return lines
 
 
 def _render_augmentation(added: Mapping[str, Mapping[str, float]]) -> list[str]:

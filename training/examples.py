@@ -19,7 +19,7 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -174,8 +174,10 @@ def check_label_map(files: Sequence[LabelledFile], label_map: Mapping[str, str])
         raise ConfigError(f"expected --map from labels of the files, {sorted(found)}, found {unknown}")
 
 
-def collect_labels(train: Sequence[LabelledFile], others: Sequence[LabelledFile]) -> tuple[str, ...]:
-    """Labels of the training files, sorted.
+def collect_labels(
+    train: Sequence[LabelledFile], others: Sequence[LabelledFile], *, kept: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Labels of the training files and those that are kept, sorted.
 
     Raises:
       ConfigError: there are none, or another file has a label that could never be found.
@@ -183,6 +185,7 @@ def collect_labels(train: Sequence[LabelledFile], others: Sequence[LabelledFile]
     labels = {label for file in train for label in file.entities}
     if not labels:
         raise ConfigError(f"expected entities in the training files, found none in {[file.name for file in train]}")
+    labels |= set(kept)
     for file in others:
         if strange := sorted(set(file.entities) - labels):
             raise ConfigError(
