@@ -56,9 +56,12 @@ def build_penalty(past: Past, weights: "Mapping[str, Tensor]", strength: float) 
     def score(step: Step) -> "Tensor":
         n_words = (step.targets != IGNORED).sum()
         total = step.targets.new_zeros((), dtype=step.logits.dtype)
-        for now, then, weight in pulls:
-            moved = now - then.to(now.device)
-            total = total + (weight.to(now.device) * moved * moved).sum()
+        for at, (now, then, weight) in enumerate(pulls):
+            if then.device != now.device:
+                # The model went to its device after this was built.
+                pulls[at] = now, then, weight = now, then.to(now.device), weight.to(now.device)
+            moved = now - then
+            total = total + (weight * moved * moved).sum()
         return strength / 2 * total * n_words / step.n_targets
 
     return score
