@@ -57,6 +57,9 @@ def measure_fisher(
     totals = [torch.zeros_like(one) for one in weights]
     collate, was_training = build_collator(tokenizer), model.training
     model.eval()
+    # A window has few words: the gradient of the others is nothing to go through.
+    embeddings = model.get_input_embeddings()
+    was_sparse, embeddings.sparse = embeddings.sparse, True
     for one in weights:
         one.requires_grad_(True)  # noqa: FBT003
     for feature in build_features(windows):
@@ -65,11 +68,20 @@ def measure_fisher(
         loss = task(model(**batch).logits, targets)
         for total, gradient in zip(totals, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
             if gradient is not None:
-                total.addcmul_(gradient, gradient, value=1 / len(windows))
+                _add_square(total, gradient, 1 / len(windows))
+    embeddings.sparse = was_sparse
     for one, before in zip(weights, was_trained, strict=True):
         one.requires_grad_(before)
     model.train(was_training)
     return dict(zip(names, totals, strict=True))
+
+
+def _add_square(total: "Tensor", gradient: "Tensor", share: float) -> None:
+    if not gradient.is_sparse:
+        total.addcmul_(gradient, gradient, value=share)
+        return
+    whole = gradient.coalesce()
+    total.index_add_(0, whole.indices()[0], whole.values() ** 2, alpha=share)
 
 
 def draw_windows(windows: Sequence[Window], samples: int, seed: int) -> list[Window]:

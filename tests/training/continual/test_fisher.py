@@ -28,16 +28,22 @@ def windows(past):
 def test_it_is_the_mean_of_squared_gradients_of_the_windows(champion, past, windows):
     model = load_tagger(open_encoder(str(champion)))
     found = measure_fisher(model, windows, KNOWN, past.tokenizer)
-    expected = torch.zeros_like(model.classifier.bias)
+    expected, words = torch.zeros_like(model.classifier.bias), model.get_input_embeddings().weight
+    by_word = torch.zeros_like(words)
     for feature in build_features(windows):
         batch = build_collator(past.tokenizer)([feature])
         targets = batch.pop("labels")
         is_word = targets != -100
         # The gradient of the logarithm of a probability with respect to logits is the one-hot tag minus probabilities.
-        shares = model(**batch).logits.softmax(-1)[is_word]
+        logits = model(**batch).logits
+        loss = torch.nn.functional.cross_entropy(logits[is_word], targets[is_word], reduction="sum")
+        by_word += torch.autograd.grad(loss, [words], retain_graph=True)[0] ** 2
+        shares = logits.softmax(-1)[is_word]
         expected += (torch.eye(3)[targets[is_word]] - shares).sum(dim=0).detach() ** 2
     assert torch.allclose(found["classifier.bias"], expected / len(windows), rtol=1e-4)
+    assert torch.allclose(found["bert.embeddings.word_embeddings.weight"], by_word / len(windows), rtol=1e-4)
     assert found.keys() == dict(model.named_parameters()).keys()
+    assert not model.get_input_embeddings().sparse
 
 
 def test_a_model_is_left_as_it_was(champion, past, windows):
