@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import continual
-from benchmarks.continual import TASKS, Corpus, Sequence, Trials, collect, rename_tag, tabulate, write_chart
+from benchmarks.continual import TASKS, Corpus, Sequence, Trials, collect, rename_tag, spread, tabulate, write_chart
 
 MATRIX = [[0.9, 0.2, 0, 0, 0], *([0.5, 0.8, 0, 0, 0] for _ in range(4))]
 
@@ -31,6 +31,12 @@ def test_labels_of_all_domains_have_one_name():
         "a\tO",
         "",
     ]
+
+
+def test_sentences_come_from_all_parts_of_a_file():
+    assert spread("abcdef", 3) == ["a", "c", "e"]
+    assert spread("abcdef", 4) == ["a", "b", "d", "e"]
+    assert spread("ab", 9) == ["a", "b"]
 
 
 def test_finished_steps_are_read_again(trials, tmp_path):
