@@ -99,6 +99,19 @@ def test_plain_training_forgets_and_growth_keeps_the_rows(champion, data, tmp_pa
     assert _card(tmp_path / "anew").labels == ("location",)
 
 
+def test_a_teacher_may_be_another_tagger_than_the_base(champion, base, data, tmp_path):
+    assert main(_arguments(data, base, tmp_path / "places", "--map", "person=O", "--epochs", "2")) == 0
+    # Nobody has labelled the persons that are trained on; dev files have both, so that the epoch is chosen by both.
+    train = (data / "train.txt").read_text(encoding="utf-8").replace("B-person", "O")
+    (tmp_path / "train.txt").write_text(train, encoding="utf-8")
+    (tmp_path / "dev.conll").write_text((data / "dev.conll").read_text(encoding="utf-8"), encoding="utf-8")
+    more = ("--continual", "distillation:temperature=1", "--teacher", str(champion))
+    assert main(_arguments(tmp_path, tmp_path / "places", tmp_path / "both", *more)) == 0
+    assert _card(tmp_path / "both").options["past"]["teacher"] == digest_weights(str(champion))
+    assert _score(tmp_path / "both", data, "location") > 0.9
+    assert _score(tmp_path / "both", data, "person") > 0.9
+
+
 def test_entities_that_the_files_were_not_labelled_with_are_no_errors(champion, data, tmp_path):
     more = ("--map", "person=O", "--continual", "distillation", "--epochs", "1", "--learning-rate", "1e-9")
     assert main(_arguments(data, champion, tmp_path / "still", *more)) == 0
