@@ -75,14 +75,14 @@ TASKS = (
     ),
 )
 FISHER, BUFFER = "fisher:samples=200", "buffer:size=400,choice=balanced"
-REPLAY, EWC, DISTILLATION = "replay:share=0.4,size=400", "ewc:strength=1000", "distillation:weight=1"
+REPLAY, EWC, DISTILLATION = "replay:share=0.4,size=400", "ewc:strength=100", "distillation:weight=1"
 WAYS = {
     "naive": ("--keep-labels",),
     "replay": ("--continual", REPLAY, "--remember", BUFFER),
     "ewc": ("--continual", EWC, "--remember", FISHER),
     "l2": ("--continual", "l2:strength=0.1"),
     "distillation": ("--continual", DISTILLATION),
-    "sum": ("--continual", REPLAY, EWC, DISTILLATION, "--remember", FISHER, BUFFER),
+    "sum": ("--continual", REPLAY, "ewc:strength=20", "distillation:weight=0.5", "--remember", FISHER, BUFFER),
     "adapters": ("--keep-labels", "--method", "adapter", "--learning-rate", "2e-3"),
 }
 ROUTED = "routed"
