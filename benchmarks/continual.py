@@ -237,7 +237,7 @@ class Sequence:
 
     def _route(self, names):
         """The adapter for each test sentence of each domain."""
-        from training.continual.embeddings import embed_texts
+        from transforms.models.embeddings import embed_texts
 
         model, _ = load(self._news)
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.labels import TagSet
-from training.continual.embeddings import embed_texts
 from training.examples import LabelledSentence
 from training.objectives.steps import Term
+from transforms.models.embeddings import embed_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -139,7 +139,7 @@ class PromptTaggerConfig:
             return LoadedPrompting(self.language.load(), None)
         encode = None
         if "encode" in RANKINGS[self.shots.choice].needs:
-            from transforms.models.language.embeddings import SentenceEncoder
+            from transforms.models.embeddings import SentenceEncoder
 
             encode = SentenceEncoder(self.shots.encoder).encode
         return LoadedPrompting(self.language.load(), self.shots.open(encode))

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import CheckpointError, ConfigError
-from training.continual.embeddings import embed_texts
 from training.continual.routing import ROUTER_NAME, Rules, fit_router, load_router
+from transforms.models.embeddings import embed_texts
 
 TEXTS = {"letters": ["a b", "a"], "digits": ["1 2", "2"]}
 

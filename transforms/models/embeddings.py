@@ -1,10 +1,13 @@
-"""A text to one vector: the mean of what an encoder makes of its pieces."""
+"""A text to one vector: the mean of what an encoder makes of its pieces (Reimers and Gurevych, 2019)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from schemas.errors import CheckpointError
+from transforms.models.checkpoint import fetch_model, read_limit, read_object, refuse_unsafe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,3 +45,32 @@ def embed_texts(
             found[places] = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
     model.train(was_training)
     return found
+
+
+class SentenceEncoder:
+    """An encoder that is read from a checkpoint, for `embed_texts`.
+
+    Args:
+      reference: folder, URL or hub name of any encoder in safetensors; those of sentence-transformers do best. A layer
+        that they have behind the mean is left out.
+
+    Raises:
+      CheckpointError: there is none, or it is unsafe or no encoder.
+    """
+
+    def __init__(self, reference: str) -> None:
+        import transformers
+
+        folder = fetch_model(reference)
+        config = read_object(folder / "config.json")
+        refuse_unsafe(folder, config)
+        self._max_tokens = read_limit(folder, config, taken=0)
+        try:
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self._model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"cannot load encoder {folder.name!r}: {' '.join(str(error).split())}") from error
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Texts to unit vectors, (n_texts, width)."""
+        return embed_texts(self._model, self._tokenizer, texts, max_tokens=self._max_tokens)
