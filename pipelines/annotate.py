@@ -1,10 +1,7 @@
 """`spanmill annotate`: a corpus in, entity annotations and a report out."""
 
-import contextlib
 import dataclasses
-import importlib.metadata
 import json
-import platform
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -12,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.commands import record_command
+from pipelines.finishing import REPORT, PlannedRun, finish_run
 from pipelines.options import option, parse_options, parse_pairs
 from pipelines.pinning import pin_model
 from pipelines.signals import stopping_on_signals
 from pipelines.taggers import configure
 from pipelines.tuning import recall_budget, tune_budget
+from pipelines.versions import versions
 from schemas.errors import ConfigError, FileError, InputError, PipelineError, StorageError
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from transforms.storage.store import Store
 
 DESCRIPTION = "Annotate a corpus with named entities and write Parquet, a report and a manifest."
-
-_REPORT = "report/report.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -291,7 +288,7 @@ def _read_report(job: _Job) -> dict[str, Any] | None:
     from transforms.storage.runs import MANIFEST
 
     try:
-        report = json.loads(job.store.read(_REPORT))
+        report = json.loads(job.store.read(REPORT))
         manifest = json.loads(job.store.read(MANIFEST))
         return report if report["documents"] == manifest["tally"]["documents"] else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -345,57 +342,15 @@ def _pending(job: _Job) -> list["Slice"]:
 
 def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]:
     """Reconciles storage with the plan, then writes report, manifest and `_SUCCESS`."""
-    from schemas.manifest import Manifest, dump_json, fingerprint
-    from schemas.receipts import sum_tallies
-    from transforms.reports.annotation import build_report, render_html
-    from transforms.reports.samples import SampleConfig, sample_documents
-    from transforms.storage.runs import complete_run, reconcile
-
-    receipts = reconcile(job.store, job.state.slices)
-    total = sum_tallies(receipt.tally for receipt in receipts)
-    new = {slice_.slice_id for slice_ in ran}
-    this_start = sum_tallies(receipt.tally for receipt in receipts if receipt.slice_id in new)
-    rows = dict.fromkeys((file.source for file in job.state.files), 0)
-    for slice_ in job.state.slices:
-        rows[slice_.file.source] += slice_.rows
-    inputs = [{**file.to_json(), "rows": rows[file.source]} for file in job.state.files]
-    run_fingerprint = fingerprint(job.settings)
-    described = {
-        "fingerprint": run_fingerprint,
-        "settings": job.settings,
-        "versions": versions(),
-        "model": {
-            "name": ", ".join(map(_show, job.options.adapter or job.options.tagger or (job.options.model,))),
-            "digest": job.tagger.digest,
-        },
-        "inputs": inputs,
-        "slices": len(job.state.slices),
-        "seconds": seconds,
-        "documents_this_start": this_start.documents,
-        "tokens_this_start": this_start.tokens,
-    }
-    report = build_report(total, run=described)
-    samples = sample_documents(
-        job.store,
-        receipts,
-        job.state.slices,
-        job.corpus,
-        SampleConfig(
-            n_documents=job.options.report_documents, offset_unit=job.options.offset_unit, seed=run_fingerprint
-        ),
+    planned = PlannedRun(
+        store=job.store,
+        state=job.state,
+        settings=job.settings,
+        model=", ".join(map(_show, job.options.adapter or job.options.tagger or (job.options.model,))),
+        corpus=job.corpus,
+        report_documents=job.options.report_documents,
     )
-    job.store.put(_REPORT, dump_json(report))
-    job.store.put("report/report.html", render_html(report, samples).encode())
-    files = tuple(
-        {"name": file["final"], **{key: file[key] for key in ("sha256", "size_bytes", "rows")}}
-        for receipt in receipts
-        for file in receipt.files
-    )
-    complete_run(
-        job.store,
-        Manifest(run_fingerprint, job.settings, versions(), files, tuple(inputs), total.to_json(), seconds),
-    )
-    return report
+    return finish_run(planned, ran, seconds)
 
 
 def _conclude(job: _Job, report: dict[str, Any]) -> int:
@@ -439,16 +394,6 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
     own = job.tagger.labels
     if gold and not set(gold) & set(own):
         yield f"gold has the labels {gold[:9]} and the model {list(own)[:9]}; spanmill evaluate --map makes them meet"
-
-
-def versions() -> dict[str, str]:
-    """Versions of spanmill, Python and the libraries that shape output, of those that are installed."""
-    names = ("spanmill", "apache-beam", "pyarrow", "tokenizers", "torch", "transformers", "onnxruntime", "openvino")
-    found = {"python": platform.python_version()}
-    for name in names:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def _lies_under(file: "FileRef", output: str) -> bool:

@@ -113,7 +113,7 @@ def _construct(job: _Job, pending: Sequence["Slice"], pipeline: Any) -> None:
     """Adds the transforms to a pipeline that commits slices."""
     import apache_beam as beam
 
-    from pipelines.annotate import versions
+    from pipelines.versions import versions
     from transforms.combine import CombineRuns
     from transforms.commit import CommitSlices
 

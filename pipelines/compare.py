@@ -138,7 +138,7 @@ def _plan(options: CompareOptions) -> _Job:
 
 def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     """Completes the results that the pipeline left, writes the report if one is wanted and returns it."""
-    from pipelines.annotate import versions
+    from pipelines.versions import versions
     from schemas.manifest import dump_json
     from schemas.slices import display_uri
     from transforms.reports.comparison import describe_verdict, render_comparison, render_markdown

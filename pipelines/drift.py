@@ -127,7 +127,7 @@ def _describe(
 
     Nothing in it depends on when or how fast it was made.
     """
-    from pipelines.annotate import versions
+    from pipelines.versions import versions
     from schemas.slices import display_uri
     from transforms.scoring.drift import KINDS, REPORT_VERSION
 

@@ -331,7 +331,7 @@ def _read_seen(options: EvaluateOptions, label_map: Mapping[str, str]) -> Mappin
 
 def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     """Completes the results that the pipeline left, writes the report and returns it."""
-    from pipelines.annotate import versions
+    from pipelines.versions import versions
     from schemas.manifest import dump_json
     from schemas.slices import display_uri
     from transforms.reports.evaluation import render_evaluation

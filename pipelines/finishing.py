@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.versions import versions
+
 if TYPE_CHECKING:
     from schemas.slices import Slice
     from transforms.corpora.documents import CorpusConfig
@@ -46,7 +48,6 @@ def finish_run(run: PlannedRun, ran: Sequence["Slice"], seconds: float) -> dict[
       ManifestError: a slice is missing, or what lies there is not what was planned.
       StorageError: a committed file is lost.
     """
-    from pipelines.annotate import versions
     from schemas.manifest import Manifest, dump_json, fingerprint
     from schemas.receipts import sum_tallies
     from transforms.reports.annotation import build_report, render_html
