@@ -54,11 +54,6 @@ class LocalModelConfig:
             raise ConfigError(f"expected at least 1 token in a batch, found {self.batch_tokens}")
 
     @property
-    def grammar_kinds(self) -> frozenset[str]:
-        """Kinds of grammar that answers can be held to."""
-        return frozenset({"json_schema", "gbnf"})
-
-    @property
     def digest(self) -> str:
         """SHA-256 over the content and the precision, hex."""
         return hashlib.sha256(f"{self.content} {self.backend.resolved_precision}".encode()).hexdigest()
