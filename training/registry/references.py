@@ -75,15 +75,6 @@ def pin_checkpoint(registry: str, store: Store, digest: str) -> PinnedModel:
     return PinnedModel(digest, model, base)
 
 
-def open_registry(registry: str) -> tuple[Store, str]:
-    """The store of a registry, and the folder or URL it stands for wherever a command is given.
-
-    Raises:
-      ConfigError: the store cannot put a file if absent.
-    """
-    return open_store(registry), _make_absolute(registry)
-
-
 def locate_copy(registry: str, record: CheckpointRecord) -> str:
     """The folder or URL of a checkpoint of a registry."""
     return f"{_make_absolute(registry)}/{CHECKPOINTS}/{record.name}"

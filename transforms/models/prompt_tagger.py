@@ -211,13 +211,13 @@ class PromptTagger:
     def tag(self, texts: Sequence[str]) -> Tagging:
         """Texts in, entities out; see `Tagger.tag`. A window is a passage; tokens are those of the text alone."""
         times = [time.perf_counter()]
-        self._n_dropped = 0
+        dropped: list[Example] = []
         prompts: list[Prompt] = []
         passages: dict[int, list[_Passage]] = {}
         failures: dict[int, RecordError] = {}
         for at, text in enumerate(texts):
             try:
-                passages[at] = self._write(text, prompts)
+                passages[at] = self._write(text, prompts, dropped)
             except RecordError as error:
                 failures[at] = error
         times.append(time.perf_counter())
@@ -227,7 +227,7 @@ class PromptTagger:
         counts["answers/without-probabilities"] = sum(
             isinstance(outcome, Answer) and bool(outcome.text) and not outcome.pieces for outcome in outcomes
         )
-        counts["shots/no-room"] = self._n_dropped
+        counts["shots/no-room"] = len(dropped)
         spans: list[tuple[int, ReadSpan]] = []
         for at, own in passages.items():
             reading = self._read(own, outcomes)
@@ -251,13 +251,12 @@ class PromptTagger:
             counts={name: count for name, count in counts.items() if count},
         )
 
-    def _write(self, text: str, prompts: list[Prompt]) -> list[_Passage]:
-        """Adds the prompts about a text to all of them; returns its passages."""
+    def _write(self, text: str, prompts: list[Prompt], dropped: list[Example]) -> list[_Passage]:
+        """Adds the prompts about a text to all of them, and examples without room to those; returns its passages."""
         examples = self._pool.select(text, self._config.shots.n) if self._pool else []
         while examples and not self._fits("a", examples):
             # The nearest stand last.
-            examples = examples[1:]
-            self._n_dropped += 1
+            dropped.append(examples.pop(0))
         passages = []
         for start, end in cut_passages(text, lambda passage: self._fits(passage, examples)):
             first = len(prompts)

@@ -67,8 +67,6 @@ Those of a distribution are the ones that credit scoring goes by (Siddiqi, "Cred
 are a choice: a rate that is a tenth or a quarter larger, a share that moved by one or five points, one of new forms by
 ten or twenty-five.
 """
-RECORDED_LATER = ("unknown_pieces", "new_forms")
-"""Measures of counts that receipts of earlier versions lack."""
 
 _SPLITS = 200
 _NULL_QUANTILES = (0.5, 0.99)
@@ -113,7 +111,8 @@ class RunCounts:
         rate or share.
       entities: (n_slices,) entities.
       sketches: surface forms by slice.
-      recorded: slices that have counted what a measure needs, by measure, for those of RECORDED_LATER.
+      recorded: slices that have counted what a measure needs, by measure, for unknown_pieces and new_forms, which
+        receipts of earlier versions lack.
       total: the sum of the tallies.
     """
 
