@@ -35,7 +35,7 @@ from training.checkpoints import (
     weights_digest,
     write_model,
 )
-from training.config import HEADS, OPTIMIZERS, SCHEDULES, TrainConfig
+from training.config import HEADS, OPTIMIZERS, PRECISIONS, SCHEDULES, TrainConfig
 from training.continual.continual import WAYS, Continual, Sources, check_continual, parse_continual, read_labels
 from training.continual.fisher import FISHER_NAME
 from training.continual.memory import BUFFER_NAME, KEPT, Trained, parse_remember, write_memory
@@ -131,6 +131,7 @@ class TrainOptions:
     layer_decay: float = option("rate of a layer by that of the one above", _DEFAULTS.layer_decay)
     max_grad_norm: float = option("longer gradients are cut to this norm; 0 for never", _DEFAULTS.max_grad_norm)
     gradient_checkpointing: bool = option("compute some things twice to save memory", default=False)
+    precision: str = option("bf16 trains faster where the machine knows it", _DEFAULTS.precision, choices=PRECISIONS)
     dropout: float = option("dropout of encoder and head", _DEFAULTS.dropout)
     seed: int = option("of first weights, order and dropout", _DEFAULTS.seed)
     seeds: tuple[int, ...] = option("train once for each of these, and keep the best by the dev files", ())

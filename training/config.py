@@ -7,6 +7,7 @@ from schemas.errors import ConfigError
 OPTIMIZERS = ("adamw", "sgd", "adafactor")
 HEADS = ("linear", "crf")
 SCHEDULES = ("linear", "cosine", "constant")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class TrainConfig:
       layer_decay: by how much the rate of a layer is that of the one above; 1 gives all layers the same.
       max_grad_norm: longer gradients are cut to this norm; 0 leaves them as they are.
       gradient_checkpointing: compute what layers gave anew on the way back instead of keeping it, to save memory.
+      precision: of the products of training; bf16 is about twice as fast where the machine knows it. Weights, sums,
+        losses and scores are fp32 in either.
       dropout: dropout of encoder and head.
       seed: of the head's first weights, the order of the data and the dropout.
       patience: epochs without a better score before training stops.
@@ -48,6 +51,7 @@ class TrainConfig:
     crf_learning_rate: float = 1e-2
     max_grad_norm: float = 1.0
     gradient_checkpointing: bool = False
+    precision: str = "fp32"
     dropout: float = 0.1
     seed: int = 0
     patience: int = 2
@@ -65,7 +69,12 @@ class TrainConfig:
             self._check(name, "of at least 0 and below 1", is_met=0 <= getattr(self, name) < 1)
         for name in ("weight_decay", "max_grad_norm", "seed"):
             self._check(name, "of at least 0", is_met=getattr(self, name) >= 0)
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("head", HEADS)):
+        for name, known in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("head", HEADS),
+            ("precision", PRECISIONS),
+        ):
             self._check(name, f"of {known}", is_met=getattr(self, name) in known)
         self._check("chain_fraction", "between 0 and 1", is_met=0 <= self.chain_fraction <= 1)
         self._check("layer_decay", "above 0 and at most 1", is_met=0 < self.layer_decay <= 1)

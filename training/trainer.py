@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 STATE_NAME = "training.json"
 _TRAINER_STATE = "trainer_state.json"
 _MOMENTUM = 0.9
-_OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd", "adafactor": "adafactor"}
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "adafactor": "adafactor"}
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -93,7 +93,7 @@ def train(
     features = EpochFeatures(build_features(windows), lambda epoch: build_features(cut(text.augment(epoch))))
     crf = find_crf(model)
     task = build_task(crf, scorer.tag_set) if crf else None
-    setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task)
+    setting = Setting(count_tags(windows, len(scorer.tag_set.tags)), task, config.precision)
     trainer = _build_trainer(model, features, scorer, config, Objectives(objectives, setting, text.terms), work)
     state = _find_state(work)
     if state and _has_stopped(state, config):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,21 @@ def test_train_learns_with_sgd(base, files, tmp_path):
     config = TrainConfig(learning_rate=0.1, epochs=12, batch_size=4, optimizer="sgd", max_tokens=32, patience=12)
     _, _, outcome = _train(base, files, tmp_path, config)
     assert outcome.best_score > 0.9
+
+
+def test_train_learns_in_bf16_and_is_scored_in_fp32(base, files, tmp_path):
+    config = TrainConfig(
+        learning_rate=5e-3, epochs=12, batch_size=8, max_tokens=32, patience=12, precision="bf16", dropout=0.0
+    )
+    model, scorer, outcome = _train(base, files, tmp_path / "bf16", config)
+    assert outcome.best_score > 0.9
+    assert np.mean(scorer.measure_f1(model, batch_size=4)) == outcome.best_score
+    assert {weights.dtype for weights in model.parameters()} == {torch.float32}
+    assert model(input_ids=torch.tensor([[5, 6, 7]])).logits.dtype == torch.float32
+    _, _, exact = _train(base, files, tmp_path / "fp32", dataclasses.replace(config, precision="fp32"))
+    [half, full] = (run.epochs[0].loss for run in (outcome, exact))
+    assert half != full
+    assert half == pytest.approx(full, rel=0.01)
 
 
 def test_train_stops_early_when_nothing_gets_better(base, files, tmp_path):

@@ -62,6 +62,7 @@ class Objectives:
         for name, config in configs.items():
             built[OBJECTIVES[name].role].append(OBJECTIVES[name].build(config, setting))
         self._task: Task = setting.task or built["task"][0]
+        self._precision = setting.precision
         self._terms: list[Term] = [*built["term"], *terms]
         self._adversary: Adversary | None = next(iter(built["adversary"]), None)
 
@@ -83,7 +84,7 @@ class Objectives:
         read = {name: tensor for name, tensor in inputs.items() if name != "labels"}
 
         def add_up() -> "Tensor":
-            step = Step(model, read, inputs["labels"], n_targets, self._task)
+            step = Step(model, read, inputs["labels"], n_targets, self._task, self._precision)
             loss = step.score(step.logits)
             for term in self._terms:
                 loss = loss + term(step)

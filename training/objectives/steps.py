@@ -19,10 +19,12 @@ class Setting:
     Attributes:
       tag_counts: how many words of the training windows carry each tag.
       task: the loss that the model's head asks for, in place of one that is chosen; None where it asks for none.
+      precision: of the products of a pass, fp32 or bf16.
     """
 
     tag_counts: tuple[int, ...]
     task: Task | None = None
+    precision: str = "fp32"
 
 
 @dataclasses.dataclass
@@ -35,6 +37,7 @@ class Step:
       targets: (n_windows, longest) positions of tags, IGNORED where there is none.
       n_targets: words that a loss is averaged over: those of all batches whose gradients are added up.
       task: the loss of the words themselves.
+      precision: of the products of a pass, fp32 or bf16.
     """
 
     model: Any
@@ -42,11 +45,16 @@ class Step:
     targets: "Tensor"
     n_targets: "Tensor | int"
     task: Task
+    precision: str = "fp32"
 
     def forward(self) -> "Tensor":
         """Logits (n_windows, longest, n_tags) of one more pass, which has a dropout of its own."""
-        logits: Tensor = self.model(**self.inputs).logits
-        return logits
+        import torch
+
+        is_half = self.precision == "bf16"
+        with torch.autocast(self.targets.device.type, torch.bfloat16, enabled=is_half):
+            logits: Tensor = self.model(**self.inputs).logits
+        return logits.float() if is_half else logits
 
     @functools.cached_property
     def logits(self) -> "Tensor":

@@ -1,3 +1,5 @@
+import dataclasses
+
 import peft
 import pytest
 import torch
@@ -286,6 +288,23 @@ def test_objectives_that_make_no_sense_are_refused(specs, message):
     with pytest.raises(ConfigError) as error:
         parse_objectives(specs)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("spec", [*ADVERSARIES, "rdrop", "focal"])
+def test_bf16_changes_the_products_of_every_pass_and_little_else(encoder, batch, spec):
+    model = _load(encoder)
+    losses, gradients = [], []
+    for precision in ("fp32", "bf16"):
+        model.zero_grad()
+        torch.manual_seed(7)
+        setting = dataclasses.replace(SETTING, precision=precision)
+        step = Objectives(parse_objectives([spec]), setting).take_step
+        losses.append(step(model, batch, (batch["labels"] != IGNORED).sum(), lambda loss: loss.backward()))
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert losses[0] != losses[1]
+    assert losses[0].dtype == losses[1].dtype == gradients[1].dtype == torch.float32
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.02)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 def test_a_step_shares_its_first_pass(encoder, batch):
