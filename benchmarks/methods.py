@@ -22,6 +22,7 @@ from rich.console import Console
 
 from benchmarks.peers.processes import ContenderError, run_fresh
 from benchmarks.peers.tables import Table
+from training.config import PRECISIONS
 
 METHODS = {
     "full": ("--epochs", "3", "--learning-rate", "2e-4"),
@@ -83,9 +84,10 @@ class Trial:
         return f"{self.section}/{self.method}/{self.variant}/{self.seed}/{' '.join(self.options)}"
 
 
-def plan_methods(data, base, methods, seeds):
+def plan_methods(data, base, methods, precision, seeds):
     """One training per method and seed."""
     files = ("--train", f"{data}/conll2003/train.txt", "--dev", f"{data}/conll2003/dev.txt", "--base", str(base))
+    files += ("--precision", precision)
     return [Trial("methods", method, "plain", seed, (*files, *METHODS[method])) for seed in seeds for method in methods]
 
 
@@ -210,6 +212,7 @@ def main():
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of the few-shot section")
     parser.add_argument("--synonyms", type=Path, help="file for the augmentation of that name")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the products of training")
     parser.add_argument("--markdown", action="store_true", help="print tables for a README")
     options = parser.parse_args()
     console = Console(highlight=False)
@@ -217,7 +220,7 @@ def main():
     data, base = options.data.absolute(), options.base.absolute()
     tables = []
     if "methods" in options.sections:
-        trials = plan_methods(data, base, options.methods, [0])
+        trials = plan_methods(data, base, options.methods, options.precision, [0])
         tables.append(tabulate_methods(run_trials(trials, options.output, console)))
     if "few-shot" in options.sections:
         ai, files = data / "crossner" / "ai", {}
@@ -225,6 +228,7 @@ def main():
             files[role] = options.output.absolute() / f"{role}.conll"
             take_sentences(ai / f"{role}.txt", files[role], FEW_SENTENCES)
         words = ("--train", files["train"], "--dev", files["dev"], "--test", ai / "test.txt", "--base", base)
+        words += ("--precision", options.precision)
         variants = [name for name in options.variants if name != "synonyms" or options.synonyms]
         synonyms = options.synonyms and options.synonyms.absolute()
         trials = plan_few(tuple(map(str, words)), variants, options.seeds, synonyms)
