@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from transforms.models.language.attention import beginning, build_growing_cache
 from transforms.models.language.prefixes import Ids, Layers, Shared
 
 if TYPE_CHECKING:
@@ -20,18 +21,24 @@ class CausalContinuation:
       model: a causal language model in inference mode.
       shared: the beginning of all prompts.
       rests: ids of each prompt after it, at least one.
+      is_kept_once: whether the model attends to the beginning as it is (see `attention`), in place of a copy per row.
     """
 
-    def __init__(self, model: Any, shared: Shared, rests: Sequence[Ids]) -> None:
+    def __init__(self, model: Any, shared: Shared, rests: Sequence[Ids], *, is_kept_once: bool = False) -> None:
         import torch
 
         self._model = model
         longest = max(map(len, rests))
         padded = [[0] * (longest - len(rest)) + list(rest) for rest in rests]
-        mask = [[1] * shared.n_tokens + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests]
+        n_copied = 0 if is_kept_once else shared.n_tokens
+        mask = [[1] * n_copied + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests]
         self._ids = torch.tensor(padded, device=model.device)
         self._mask = torch.tensor(mask, device=model.device)
-        self._cache = build_cache(model, shared.layers, n_rows=len(rests))
+        self._beginning = shared.layers if is_kept_once else []
+        self._first = shared.n_tokens - n_copied
+        self._cache = (
+            build_growing_cache(model) if is_kept_once else build_cache(model, shared.layers, n_rows=len(rests))
+        )
 
     def start(self) -> "torch.Tensor":
         """See `Continuation`."""
@@ -50,15 +57,16 @@ class CausalContinuation:
         self._cache.batch_select_indices(rows)
 
     def _forward(self, ids: "torch.Tensor") -> "torch.Tensor":
-        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            **last_only(self._model),
-        )
+        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :] + self._first
+        with beginning(self._beginning):
+            output = self._model(
+                input_ids=ids,
+                attention_mask=self._mask,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                **last_only(self._model),
+            )
         last: torch.Tensor = output.logits[:, -1]
         return last
 

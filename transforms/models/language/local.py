@@ -15,6 +15,7 @@ from schemas.errors import CheckpointError, ConfigError, PipelineError, RecordEr
 from schemas.prompts import Answer, Message, Prompt
 from schemas.slices import display_uri
 from transforms.models.backends import BackendConfig, check_device, torch_errors_told, torch_type
+from transforms.models.language.attention import share_beginnings
 from transforms.models.language.chat_tokenizer import ChatTokenizer
 from transforms.models.language.constraints import Constraint, ConstraintCompiler
 from transforms.models.language.continuations import (
@@ -168,6 +169,7 @@ class LocalModel:
         # Padding would shift the window of layers that look back only so far, and enter the state of recurrent ones.
         self._is_paddable = not self._is_causal or has_plain_attention(self._model)
         self._shares_prefixes = shares_prefixes and self._is_causal and self._is_paddable
+        self._keeps_once = self._shares_prefixes and share_beginnings(self._model)
         self._prefixes = PrefixStore(self._extend, most_tokens=batch_tokens)
         self._compiler: ConstraintCompiler | None = None
         self._lock = threading.Lock()
@@ -243,7 +245,8 @@ class LocalModel:
     def _answer_group(self, group: Group, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """The same of prompts that begin alike."""
         shared = self._share(group.prefix)
-        batches = self._pack([requests[at] for at in group.prompts])
+        n_apart = shared.n_tokens if self._keeps_once else 0
+        batches = self._pack([requests[at] for at in group.prompts], n_apart)
         # The one that comes first pays for the beginning; the others find it.
         n_known = shared.n_reused
         while batches:
@@ -257,7 +260,7 @@ class LocalModel:
                     yield batch[0].at, _describe_failure(batch[0], error)
                     continue
                 if isinstance(error, MemoryError):
-                    self._batch_tokens = min(self._batch_tokens, max(1, _count_padded(batch) // 2))
+                    self._batch_tokens = min(self._batch_tokens, max(1, _count_padded(batch, n_apart) // 2))
                 half = len(batch) // 2
                 batches += [batch[half:], batch[:half]]
                 continue
@@ -277,12 +280,17 @@ class LocalModel:
     def _extend(self, known: Any, ids: Ids) -> Any:
         return extend_layers(self._model, known, ids)
 
-    def _pack(self, requests: list[Request]) -> list[list[Request]]:
-        """Prompts to batches of like length within the budget, the longest last, for they run from the end."""
+    def _pack(self, requests: list[Request], n_apart: int) -> list[list[Request]]:
+        """Prompts to batches of like length within the budget, the longest last, for they run from the end.
+
+        Args:
+          requests: the prompts.
+          n_apart: tokens that all begin with and that are kept once for all.
+        """
         batches: list[list[Request]] = []
         for request in sorted(requests, key=lambda request: (len(request.ids) + request.most_tokens, request.at)):
             last = batches[-1] if batches else []
-            if not last or not self._is_paddable or _count_padded([*last, request]) > self._batch_tokens:
+            if not last or not self._is_paddable or _count_padded([*last, request], n_apart) > self._batch_tokens:
                 batches.append([request])
             else:
                 last.append(request)
@@ -298,7 +306,8 @@ class LocalModel:
 
     def _open(self, batch: Sequence[Request], shared: Shared) -> Continuation:
         if self._is_causal:
-            return CausalContinuation(self._model, shared, [request.ids[shared.n_tokens :] for request in batch])
+            rests = [request.ids[shared.n_tokens :] for request in batch]
+            return CausalContinuation(self._model, shared, rests, is_kept_once=self._keeps_once)
         return Seq2SeqContinuation(self._model, [request.ids for request in batch])
 
     def _tell(self, request: Request, decoding: Decoding, n_known: int) -> Answer:
@@ -314,10 +323,10 @@ class LocalModel:
         )
 
 
-def _count_padded(batch: Sequence[Request]) -> int:
-    """Tokens of a batch with its padding and answers: what its keys and values take."""
+def _count_padded(batch: Sequence[Request], n_apart: int) -> int:
+    """Tokens of a batch with its padding and answers: what its keys and values take, but for those kept once."""
     longest = max(len(request.ids) for request in batch) + max(request.most_tokens for request in batch)
-    return longest * len(batch)
+    return (longest - n_apart) * len(batch)
 
 
 def _describe_failure(request: Request, error: Exception) -> RecordError:
