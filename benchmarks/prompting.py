@@ -35,6 +35,7 @@ class Row:
       choice: how they are chosen.
       is_constrained: whether answers are held to their grammar.
       documents: sentences that are asked about.
+      precision: of the model.
     """
 
     corpus: str
@@ -43,6 +44,7 @@ class Row:
     choice: str
     is_constrained: bool
     documents: int
+    precision: str
 
 
 def measure(row, options, folder):
@@ -61,6 +63,7 @@ def measure(row, options, folder):
     base = [sys.executable, "-m", "pipelines"]
     labels = ROOT / "benchmarks" / "labels" / f"{row.corpus}.toml"
     words = ["--input", gold, "--output", output, "--tagger", spec, "--model", options.model, "--label-file", labels]
+    words += ["--precision", row.precision]
     run_fresh([*base, "annotate", *map(str, words), "--max-failed-fraction", "1", "--no-progress"])
     [run] = output.glob("run=*")
     words = ["--gold", gold, "--predicted", run, "--output", output / "scores", "--no-progress"]
@@ -86,7 +89,7 @@ def tabulate(results):
     for row, result in results.items():
         counts, documents = result["counts"], result["documents"]
         answers = sum(counts.get(f"answers/{kind}", 0) for kind in ("strict", "repaired", "unparsable"))
-        mentions = sum(n for name, n in counts.items() if name.startswith("mentions/"))
+        mentions = sum(counts.get(f"mentions/{kind}", 0) for kind in ("exact", "normalised", "fuzzy", "not-found"))
         low, high = result["interval"]
         lines.append(
             (
@@ -124,6 +127,7 @@ def main():
     parser.add_argument("--templates", nargs="+", default=["json"])
     parser.add_argument("--choices", nargs="+", default=["fixed"], help="how examples are chosen")
     parser.add_argument("--decoding", nargs="+", choices=("constrained", "free"), default=["constrained", "free"])
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the model")
     parser.add_argument("--markdown", action="store_true", help="print a table for a README")
     options = parser.parse_args()
     options.data, options.model = options.data.absolute(), options.model.absolute()
@@ -134,7 +138,15 @@ def main():
     lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
     known = {Row(**line["row"]): line["result"] for line in map(json.loads, lines)}
     rows = [
-        Row(corpus, template, shots, choice if shots else "", decoding == "constrained", options.documents)
+        Row(
+            corpus,
+            template,
+            shots,
+            choice if shots else "",
+            decoding == "constrained",
+            options.documents,
+            options.precision,
+        )
         for corpus in options.corpora
         for template in options.templates
         for shots in options.shots
