@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.runs import Run
-    from schemas.slices import Slice
     from transforms.storage.store import Store
 
 COMMAND = "_command.json"
@@ -37,41 +35,7 @@ def record_command(store: "Store", options: Any, beam_flags: Sequence[str]) -> N
     store.put(COMMAND, dump_json({**command, "folder": str(Path.cwd())}))
 
 
-def redo(run: "Run", slices: Iterable["Slice"], replaced: Collection[str] = ()) -> int:
-    """Takes slices back and runs the command of the run again, which does what is not committed.
-
-    Args:
-      run: the run.
-      slices: those that are committed and have to be done again.
-      replaced: sources of input files that may have changed since the run read them.
-
-    Returns:
-      The exit status of the command.
-
-    Raises:
-      ConfigError: the command is not known, its input is not there any more, and nothing was taken back; or it would
-        make another run.
-    """
-    from pipelines import annotate
-    from transforms.storage.commits import retire_slice
-    from transforms.storage.runs import SUCCESS
-
-    command = _read_command(run)
-    _check_inputs(run, replaced)
-    run.store.delete(SUCCESS)
-    for slice_ in slices:
-        retire_slice(run.store, slice_, run.settings["output"]["format"])
-    parent, _, name = (run.root if "://" in run.root else str(Path(run.root).absolute())).rpartition("/")
-    # Relative paths of the command begin where it was given.
-    os.chdir(command["folder"])
-    given: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in command["options"].items()
-    }
-    options = dataclasses.replace(annotate.AnnotateOptions(**given), output=parent, tune=False)
-    return annotate.run(options, command["beam_flags"], expected=name, replaced=replaced)
-
-
-def _read_command(run: "Run") -> Mapping[str, Any]:
+def read_command(run: "Run") -> Mapping[str, Any]:
     """The command that made a run: `options`, `beam_flags` and the `folder` where it was given.
 
     Raises:
@@ -93,25 +57,6 @@ def _read_command(run: "Run") -> Mapping[str, Any]:
     if not Path(command["folder"]).is_dir():
         raise ConfigError(f"expected the folder {command['folder']!r}, where the run began, found none; {remedy}")
     return command
-
-
-def _check_inputs(run: "Run", replaced: Collection[str]) -> None:
-    """Makes sure that slices of a run can be done again, before anything of it is taken back.
-
-    Raises:
-      ConfigError: an input file is gone, or changed and not among the replaced ones.
-    """
-    from schemas.errors import FileError, StorageError
-    from transforms.corpora.files import check_unchanged
-
-    for file in {slice_.file: None for slice_ in run.slices if slice_.file.source not in replaced}:
-        try:
-            check_unchanged(file)
-        except (FileError, StorageError) as error:
-            raise ConfigError(
-                f"{error}; nothing was taken back, since it could not be done again: bring the file back, or annotate "
-                "into another --output"
-            ) from error
 
 
 def _has_secret(values: Collection[Any]) -> bool:

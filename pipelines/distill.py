@@ -286,8 +286,9 @@ def _is_taught(student: Path, teacher: Mapping[str, Any]) -> bool:
 def _compare(options: DistillOptions, examined: CompleteRun, folder: Path) -> int:
     """Annotates the gold texts with the student and compares it with its teacher there."""
     from pipelines import annotate, compare
+    from pipelines.annotate_options import AnnotateOptions
 
-    asked = annotate.AnnotateOptions(
+    asked = AnnotateOptions(
         input=options.gold,
         output=str(folder / "gold"),
         model=str(folder / "student"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipelines.annotate import AnnotateOptions
+    from pipelines.annotate_options import AnnotateOptions
 
 _SCHEME = "registry:"
 

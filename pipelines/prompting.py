@@ -16,7 +16,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from pipelines.annotate import AnnotateOptions
+    from pipelines.annotate_options import AnnotateOptions
     from transforms.models.backends import BackendConfig
     from transforms.models.language.language_model import LanguageModelConfig
     from transforms.models.prompt_tagger import PromptTaggerConfig, ShotConfig

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.commands import redo
 from pipelines.options import option, parse_options
+from pipelines.redoing import redo
 from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
 from schemas.errors import FileError

@@ -13,7 +13,7 @@ from transforms.models.gazetteer.options import GazetteerOptions
 from transforms.models.gliner.options import GlinerOptions
 
 if TYPE_CHECKING:
-    from pipelines.annotate import AnnotateOptions
+    from pipelines.annotate_options import AnnotateOptions
     from transforms.models.backends import BackendConfig
     from transforms.models.checkpoint import Checkpoint
     from transforms.models.tagger import TaggerConfig

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.commands import redo
 from pipelines.options import option, parse_options
 from pipelines.progress import watch_clock
+from pipelines.redoing import redo
 from pipelines.runs import Run, open_run, run_option
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError, StorageError
