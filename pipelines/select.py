@@ -44,7 +44,10 @@ class SelectOptions:
     random: float = option("share that is drawn by chance, so that labels also tell of the whole", 0.1, metavar="SHARE")
     other: str = option("for disagreement: another run over the same input", "", metavar="RUN")
     known: tuple[str, ...] = option("for novelty: CoNLL files that the model was trained on", (), metavar="FILE")
-    tagger: str = option("of a run of several taggers, the one whose entities are suggested (default: the first)", "")
+    tagger: str = option(
+        "of a run of several taggers, the one whose entities are suggested (default: that named first to annotate)",
+        "",
+    )
     max_tokens: int = option("leave out documents longer than this, 0 for none", 2000)
     seed: int = option("another number draws other documents and decides otherwise between equals", 0)
     formats: tuple[str, ...] = option("what to write", _FORMATS, metavar="FORMAT")
@@ -163,8 +166,8 @@ def _check(options: SelectOptions) -> None:
 
 
 def _choose_tagger(opened: CompleteRun, name: str) -> str:
-    """The tagger whose entities are suggested; an empty name where there is one that has none."""
-    names = list(opened.settings["tagger"].get("members", {}))
+    """The tagger whose entities are suggested, the run's first unless told; an empty name where there is but one."""
+    names = [name for name in opened.taggers if name]
     if name and name not in names:
         found = f"{names}" if names else "a run of one tagger without a name"
         raise ConfigError(f"expected --tagger {name!r} among the taggers of RUN, found {found}{suggest(name, names)}")

@@ -229,7 +229,8 @@ def test_the_selection_names_run_model_and_labels(select, finished, tmp_path):
 
 def test_a_run_of_several_taggers_suggests_the_entities_of_one(tmp_path, finished, tiny_checkpoint, capsys):
     words = ["--input", finished / "corpus", "--output", tmp_path / "panel"]
-    for name, model in (("one", tiny_checkpoint), ("two", finished / "other")):
+    # The one that is named first is not the first by alphabet.
+    for name, model in (("two", finished / "other"), ("one", tiny_checkpoint)):
         words += ["--tagger", f"{name}=model:model={model}"]
     assert main(["annotate", *map(str, words), *IN_THIS_PROCESS]) == 0
     asked = ["select", tmp_path / "panel", "--by", "disagreement", "--n", "20", "--no-progress"]
@@ -245,9 +246,11 @@ def test_a_run_of_several_taggers_suggests_the_entities_of_one(tmp_path, finishe
                 (entity["start"], entity["end"], entity["label"]) for entity in rows[document["id"]][f"entities_{name}"]
             ]
             assert [(each["start"], each["end"], each["label"]) for each in document["suggestions"]] == own
+    assert main([*map(str, asked), "--output", str(tmp_path / "untold")]) == 0
+    assert read_selection(tmp_path / "untold")["tagger"] == "two"
     capsys.readouterr()
     assert main([*map(str, asked), "--tagger", "three", "--output", str(tmp_path / "x")]) == 2
-    assert "among the taggers of RUN, found ['one', 'two']" in capsys.readouterr().err
+    assert "among the taggers of RUN, found ['two', 'one']" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
