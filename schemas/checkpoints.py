@@ -10,6 +10,8 @@ from schemas.scores import LabelScore
 CARD_VERSION = 1
 CARD_NAME = "card.json"
 HISTORY_NAME = "history.json"
+MEMORY_FOLDER = "memory"
+"""What a checkpoint keeps beside its weights, and does not answer with."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schemas.checkpoints import MEMORY_FOLDER
 from schemas.errors import CheckpointError
 from schemas.labels import TagSet
 from training.continual.past import Past
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-MEMORY_FOLDER = "memory"
 FISHER_NAME = f"{MEMORY_FOLDER}/fisher.safetensors"
 
 Fisher = dict[str, "Tensor"]

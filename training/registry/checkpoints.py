@@ -4,7 +4,8 @@
                                                                         └─ collected meanwhile? another copy
 
 Every file has one name and one right content, so that a copy which was cut off is gone on with by whoever adds the
-checkpoint next, and two who add it at once do not get into each other's way.
+checkpoint next, and two who add it at once do not get into each other's way. What a checkpoint keeps for the next
+training (`memory/`) comes along; it is no part of the digest, and of several for the same weights the first is kept.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.checkpoints import CARD_NAME, CheckpointCard
-from schemas.errors import StorageError
+from schemas.errors import ConfigError, StorageError
 from schemas.manifest import dump_json
 from schemas.registry import ADAPTER, BASE, MODEL, CheckpointRecord, name_copy
 from training.registry.history import read_history
@@ -35,9 +36,11 @@ from transforms.models.checkpoint import (
     digest_file,
     digest_folder,
     digest_weights,
+    fetch_memory,
     find_checkpoint,
     join_digests,
     list_contents,
+    list_memory,
 )
 from transforms.storage.store import Store
 
@@ -76,6 +79,7 @@ def add_checkpoint(store: Store, reference: str, *, base: str = "", command: str
       CheckpointError: there is no such checkpoint, or it is unsafe, incomplete or no tagger.
       StorageError: a file does not read back as it was written.
     """
+    fetch_memory(reference)
     found = find_checkpoint(reference, base=base)
     kind = ADAPTER if found.base else MODEL
     source = Source(folder=found.folder, digest=found.digest, kind=kind, base=found.base, base_digest=found.base_digest)
@@ -99,6 +103,7 @@ def _add_folder(store: Store, source: Source, base: str, command: str) -> Checkp
     while True:
         copy = count_copies(read_history(store), source.digest)
         name = name_copy(source.digest, copy)
+        memory = {name: digest_file(path) for name, path in list_memory(source.folder).items()}
         if read_record(store, name) is None:
             files, card = _copy_files(store, source, f"{CHECKPOINTS}/{name}")
             record = CheckpointRecord(
@@ -107,13 +112,15 @@ def _add_folder(store: Store, source: Source, base: str, command: str) -> Checkp
                 kind=source.kind,
                 weights_digest=digest_weights(source.folder),
                 base=base,
-                files=files,
+                files={**files, **memory},
                 card=card,
                 at=tell_time(),
                 command=command,
             )
             write_once(store, f"{RECORDS}/{name}.json", record)
         found = read_record(store, name)
+        if found and (strange := [one for one, digest in memory.items() if found.files.get(one) != digest]):
+            raise _describe_clash(source, strange[0])
         if found and count_copies(read_history(store), source.digest) == copy:
             for attempt in store.list(f"{CHECKPOINTS}/{name}/{ATTEMPTS}"):
                 store.delete(f"{CHECKPOINTS}/{name}/{ATTEMPTS}/{attempt}")
@@ -129,6 +136,11 @@ def _copy_files(store: Store, source: Source, folder: str) -> tuple[dict[str, st
     store.put_if_absent(f"{folder}/{BEGUN}", dump_json({"at": tell_time()}))
     for path in paths:
         _copy_file(store, path, folder, digests)
+    for name, path in list_memory(source.folder).items():
+        # One of all who add these weights has its memory kept, for the weights alone make the digest.
+        store.put_if_absent(f"{folder}/{name}", path.read_bytes())
+        if digest_stored(store, f"{folder}/{name}") != digest_file(path):
+            raise _describe_clash(source, name)
     card = source.folder / CARD_NAME
     if not card.is_file():
         return digests, None
@@ -156,6 +168,13 @@ def _copy_file(store: Store, path: Path, folder: str, digests: Mapping[str, str]
             f"expected {path.name!r} of model {path.parent.name!r} in the registry as it was read, found other "
             f"content; check the disk, and that nobody writes to the model, and delete {target!r} if it is there"
         )
+
+
+def _describe_clash(source: Source, name: str) -> ConfigError:
+    return ConfigError(
+        f"expected {name!r} of model {source.folder.name!r} as the registry has it for the same weights, found other "
+        f"content or none there; checkpoint {source.digest[:16]} stays as it is: add it without {name!r}"
+    )
 
 
 def digest_stored(store: Store, name: str) -> str | None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from schemas.checkpoints import CARD_NAME, CheckpointCard
+from schemas.checkpoints import CARD_NAME, MEMORY_FOLDER, CheckpointCard
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet, Transitions
 from schemas.slices import display_uri
@@ -41,6 +41,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _UNLIMITED = 1_000_000
 ENGINES_FOLDER = "engines"
 CRF_NAME = "crf.safetensors"
+_MEMORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -234,6 +235,47 @@ def fetch_model(reference: str, content: Sequence[str] = CONTENT) -> Path:
     if not _HUB_NAME.fullmatch(reference) or reference.startswith("."):
         raise CheckpointError(f"expected a model folder at {reference!r}, found none; check --model")
     return _download_from_hub(reference, content)
+
+
+def fetch_memory(reference: str) -> Path:
+    """The folder of a model as `fetch_model` gives it, with what the model keeps beside its weights there too.
+
+    Args:
+      reference: folder, URL, hub name or `default`.
+
+    Raises:
+      CheckpointError: there is no such model.
+    """
+    folder = fetch_model(reference)
+    if "://" in reference:
+        for file in list_files([reference]):
+            *_, parent, name = file.source.split("/")
+            target = folder / MEMORY_FOLDER / name
+            if parent == MEMORY_FOLDER and _MEMORY_NAME.fullmatch(name) and not target.exists():
+                target.parent.mkdir(exist_ok=True)
+                partial = target.with_name(f".{name}.{os.getpid()}")
+                with open_stream(file) as source, partial.open("wb") as copy:
+                    shutil.copyfileobj(source, copy, 1 << 20)
+                partial.replace(target)
+    elif reference != "default" and not Path(reference).expanduser().exists():
+        return _download_from_hub(reference, (*CONTENT, f"{MEMORY_FOLDER}/*"))
+    return folder
+
+
+def list_memory(folder: Path) -> dict[str, Path]:
+    """What a checkpoint keeps beside its weights: files by their names below its folder.
+
+    Raises:
+      CheckpointError: there is something else than plain files with plain names.
+    """
+    paths = sorted((folder / MEMORY_FOLDER).glob("*"))
+    for path in paths:
+        if path.is_symlink() or not path.is_file() or not _MEMORY_NAME.fullmatch(path.name):
+            raise CheckpointError(
+                f"expected plain files with names of letters, digits, _, . and - in {MEMORY_FOLDER} of model "
+                f"{folder.name!r}, found {path.name!r}; move it away"
+            )
+    return {f"{MEMORY_FOLDER}/{path.name}": path for path in paths}
 
 
 def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:

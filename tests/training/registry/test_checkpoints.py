@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from schemas.errors import CheckpointError, PipelineError, StorageError
+from schemas.errors import CheckpointError, ConfigError, PipelineError, StorageError
 from tests.training.recipes import make_adapter, make_encoder
 from tests.training.registry.recipes import KilledError, MortalStore, WatchedStore, add_folder, read_files, write_folder
 from training.registry.checkpoints import add_checkpoint
 from training.registry.garbage import Keeping, collect_garbage
 from training.registry.history import read_history
 from training.registry.records import CHECKPOINTS, read_record, read_records
-from transforms.models.checkpoint import digest_folder, find_checkpoint
+from transforms.models.checkpoint import digest_file, digest_folder, find_checkpoint
 from transforms.storage.objects import ObjectStore
 from transforms.storage.posix import PosixStore
 
@@ -129,6 +129,79 @@ def test_an_adapter_brings_its_base_and_keeps_its_digest(posix_store, tmp_path, 
     assert record.digest == find_checkpoint(str(tmp_path / "adapter")).digest
     assert (record.kind, records[record.base].kind) == ("adapter", "base")
     assert records[record.base].weights_digest == record.parent_weights
+
+
+def test_what_a_checkpoint_keeps_for_the_next_training_comes_along(store, tmp_path):
+    plain, folder = write_folder(tmp_path / "plain"), write_folder(tmp_path / "m")
+    write_memory(folder, "anna B-PER")
+
+    record = add_folder(store, folder)
+
+    assert record.digest == digest_folder(plain)
+    assert record.files["memory/replay.conll"] == digest_file(folder / "memory" / "replay.conll")
+    assert store.read(f"{CHECKPOINTS}/{record.digest}/memory/replay.conll") == b"anna B-PER"
+    assert add_folder(store, folder) == add_folder(store, plain) == record
+
+
+def test_of_two_memories_for_the_same_weights_the_first_is_kept_and_the_other_refused(store, tmp_path):
+    first, other, plain = (write_folder(tmp_path / name) for name in ("first", "other", "plain"))
+    write_memory(first, "anna B-PER")
+    write_memory(other, "otto B-PER")
+    record = add_folder(store, first)
+
+    with pytest.raises(ConfigError, match=r"expected 'memory/replay.conll' of model 'other' as the registry has it"):
+        add_folder(store, other)
+    assert add_folder(store, plain) == record
+    assert store.read(f"{CHECKPOINTS}/{record.digest}/memory/replay.conll") == b"anna B-PER"
+
+
+def test_a_copy_that_was_cut_off_keeps_the_memory_that_it_has(posix_store, tmp_path):
+    first, other = write_folder(tmp_path / "first"), write_folder(tmp_path / "other")
+    write_memory(first, "anna B-PER")
+    write_memory(other, "otto B-PER")
+    dying = WatchedStore(posix_store, f"{CHECKPOINTS}/{digest_folder(first)}/memory", after=die)
+    with pytest.raises(KilledError):
+        add_folder(dying, first)
+
+    with pytest.raises(ConfigError, match="as the registry has it for the same weights, found other content"):
+        add_folder(posix_store, other)
+    record = add_folder(posix_store, first)
+    assert posix_store.read(f"{CHECKPOINTS}/{record.digest}/memory/replay.conll") == b"anna B-PER"
+
+
+@pytest.mark.parametrize("name", ["a b", ".hidden", "folder", "link"])
+def test_a_memory_of_other_than_plain_files_is_refused(posix_store, tmp_path, name):
+    folder = write_folder(tmp_path / "m")
+    write_memory(folder, "x")
+    path = folder / "memory" / name
+    if name == "folder":
+        path.mkdir()
+    elif name == "link":
+        path.symlink_to(tmp_path)
+    else:
+        path.write_text("x")
+
+    with pytest.raises(CheckpointError, match=f"expected plain files .* in memory of model 'm', found '{name}'"):
+        add_folder(posix_store, folder)
+    assert read_records(posix_store, ()) == {}
+
+
+@pytest.mark.usefixtures("still_clock")
+def test_a_memory_is_collected_with_its_checkpoint(store, tmp_path):
+    folder = write_folder(tmp_path / "m")
+    write_memory(folder, "x")
+    record = add_folder(store, folder)
+    collect_garbage(store, Keeping(days=0), command="gc")
+    assert not any(record.digest in name for name in store.walk() if not name.startswith("history/"))
+
+
+def write_memory(folder, text):
+    (folder / "memory").mkdir()
+    (folder / "memory" / "replay.conll").write_text(text)
+
+
+def die():
+    raise KilledError
 
 
 def test_an_unsafe_model_is_refused_before_anything_is_copied(posix_store, tmp_path):
