@@ -68,6 +68,7 @@ setup(
         "transforms.models.gazetteer",
         "transforms.models.gliner",
         "transforms.models.language",
+        "transforms.models.routing",
         "transforms.scoring",
         "transforms.reports",
         "transforms.selection",

@@ -31,19 +31,20 @@ import statistics
 import time
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from benchmarks.peers.tables import Table
 from pipelines.train import main as train
 from training.config import PRECISIONS
 from training.continual.charts import draw_matrices, draw_sequences
-from training.continual.routing import fit_router
 from training.continual.sequences import average_f1, backward_transfer, forgetting, learning_f1, mean_matrix
-from training.encoders import digest_weights, open_encoder
+from training.encoders import open_encoder
 from training.examples import read_files, split_words
 from training.scorer import Scorer, keep_labels
 from training.scores import micro_f1, score_tags
 from transforms.models.embeddings import SentenceEncoder
+from transforms.models.routing.centroids import choose_nearest, mean_direction
 from transforms.text.tokens import ColumnTokenizer
 
 RENAMED = {"PER": "person", "ORG": "organisation", "LOC": "location"}
@@ -125,7 +126,7 @@ class Corpus:
             self.tests += split_words(read_files([str(test)], flag="--test"), own)
         bare = [dataclasses.replace(one, spans=()) for file in self.tests for one in file.sentences]
         self._bare = dataclasses.replace(self.tests[0], sentences=tuple(bare))
-        self._encoder, self._base_digest = SentenceEncoder(str(base)), digest_weights(str(base))
+        self._encoder = SentenceEncoder(str(base))
 
     def tag(self, model, tag_set):
         """Tags of the test sentences of each domain."""
@@ -135,10 +136,10 @@ class Corpus:
 
     def route(self, names):
         """The adapter for each test sentence of each domain, of those of the named domains."""
-        texts = {name: self.texts[name][:N_TEST] for name in names}
-        router = fit_router(texts, self._encoder.encode, base_digest=self._base_digest)
+        encode = self._encoder.encode
+        centroids = np.stack([mean_direction(encode(self.texts[name][:N_TEST])) for name in names])
         sentences = [[" ".join(one.words) for one in file.sentences] for file in self.tests]
-        return [router.route(self._encoder.encode(texts)) for texts in sentences]
+        return [[names[at] for at in choose_nearest(encode(texts), centroids)] for texts in sentences]
 
     def score(self, tagged):
         """Tags of the test sentences of each domain to its F1, by the labels that it has."""

@@ -117,7 +117,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         conll_columns=options.conll_columns,
         max_document_bytes=options.max_document_bytes,
     )
-    check_kept(options.keep_columns, layout=options.layout)
+    check_kept(options.keep_columns, layout=options.layout, is_routed=bool(options.route))
     entities = _configure_entities(options)
     files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
     tagger = configure(

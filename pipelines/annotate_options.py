@@ -17,6 +17,11 @@ class AnnotateOptions:
     adapter: tuple[str, ...] = option(
         "in place of --model: adapters of one base, a column of entities each", (), metavar="[NAME=]DIR"
     )
+    route: str = option(
+        "choose one --adapter, or the base given as --model, for each document: rule:file=FILE.toml or nearest",
+        "",
+        metavar="SPEC",
+    )
     tagger: tuple[str, ...] = option(
         "what annotates: model (the default), prompt, gliner or gazetteer; several have a column of entities each",
         (),

@@ -90,7 +90,7 @@ def run(options: DistillOptions) -> int:
         raise ConfigError(
             f"expected a new --output, found a student in {str(folder)!r}; choose another, or add --resume"
         )
-    open_encoder(options.base)  # Refuses what is no encoder before a long run is read.
+    open_encoder(train.pin_bases(options)[0].base)  # Refuses what is no encoder before a long run is read.
     teacher = _write_data(options, source, _read_digests(examined) if examined else frozenset(), folder / "data")
     if not (options.resume and _is_taught(student, teacher)):
         train.run(_configure_training(options, folder), teacher)

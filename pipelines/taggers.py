@@ -1,11 +1,12 @@
 """From options to what annotates: one tagger, or several under their names with a column of entities each."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipelines.prompting import PromptOptions, configure_prompting, read_labels
+from pipelines.routing import BASE, configure_router
 from pipelines.tuning import DEFAULT_BATCH_TOKENS
 from schemas.errors import ConfigError
 from schemas.specs import parse_spec
@@ -66,6 +67,8 @@ def configure(options: "AnnotateOptions", *, threads: int, is_local: bool) -> "T
             "expected a local runner for --tune, which measures this machine; leave out --tune or --runner"
         )
     setting = _Setting(options, threads, is_local)
+    if options.route and not options.adapter:
+        raise ConfigError("expected --adapter with --route, which chooses among them, found none")
     tagger = _configure_adapters(setting) if options.adapter else _configure_taggers(setting)
     if options.tune and not isinstance(tagger, CheckpointTaggerConfig):
         raise ConfigError("expected a single model with --tune, found other taggers; set --batch-tokens")
@@ -92,12 +95,13 @@ def _configure_taggers(setting: _Setting) -> "TaggerConfig":
 
 
 def _configure_adapters(setting: _Setting) -> "TaggerConfig":
-    """What --adapter says: adapters of one base."""
-    from transforms.models.checkpoint import find_checkpoint
+    """What --adapter says: adapters of one base, side by side, or one of them for each document."""
     from transforms.models.panel import PanelConfig, check_names
+    from transforms.models.routing.routed_tagger import RoutedConfig
 
     options = setting.options
-    if options.model != "default":
+    has_model = options.model != "default"
+    if has_model and not options.route:
         raise ConfigError(
             f"expected --model or --adapter, found both; the base of {options.adapter[0]!r} is known to it"
         )
@@ -106,15 +110,40 @@ def _configure_adapters(setting: _Setting) -> "TaggerConfig":
             "expected --tagger or --adapter, found both; an adapter may also be --tagger NAME=model:model=DIR"
         )
     pairs = list(map(_split_folder, options.adapter))
-    check_names([name for name, _ in pairs], flag="--adapter", example="a=FOLDER")
-    checkpoints = {name: find_checkpoint(folder, scheme=options.scheme, base=options.base) for name, folder in pairs}
+    names = [name for name, _ in pairs]
+    check_names([*([BASE] if has_model else []), *names], flag="--adapter", example="a=FOLDER")
+    checkpoints = _find_adapters(options, dict(pairs), options.base or (options.model if has_model else ""))
+    if has_model:
+        digest = checkpoints[names[0]].base_digest
+        checkpoints = {BASE: _find_whole(options, digest), **checkpoints}
+    router = configure_router(options.route, checkpoints, device=options.device) if options.route else None
+    members = tuple((name, _configure_checkpoint(setting, checkpoint)) for name, checkpoint in checkpoints.items())
+    return RoutedConfig(members, router) if router else PanelConfig(members)
+
+
+def _find_adapters(options: "AnnotateOptions", folders: Mapping[str, str], base: str) -> dict[str, "Checkpoint"]:
+    """Adapters by name, all of one base."""
+    from transforms.models.checkpoint import find_checkpoint
+
+    checkpoints = {name: find_checkpoint(one, scheme=options.scheme, base=base) for name, one in folders.items()}
     bases = {name: checkpoint.base_digest for name, checkpoint in checkpoints.items()}
     if len(set(bases.values())) > 1 or not all(bases.values()):
         found = ", ".join(f"{name} {digest[:16] or 'none'}" for name, digest in bases.items())
         raise ConfigError(f"expected --adapter with adapters of one base, found bases {found}; run them one by one")
-    return PanelConfig(
-        tuple((name, _configure_checkpoint(setting, checkpoint)) for name, checkpoint in checkpoints.items())
-    )
+    return checkpoints
+
+
+def _find_whole(options: "AnnotateOptions", digest: str) -> "Checkpoint":
+    """The base of adapters, as a tagger of its own."""
+    from transforms.models.checkpoint import digest_weights, find_checkpoint
+
+    whole = find_checkpoint(options.model, scheme=options.scheme)
+    if (found := digest_weights(whole.folder)) != digest:
+        raise ConfigError(
+            f"expected the base of the adapters, with weights {digest[:16]}, as --model with --route, found "
+            f"{found[:16]}; leave --model out"
+        )
+    return whole
 
 
 def _configure_model(setting: _Setting, chosen: ModelOptions) -> "TaggerConfig":

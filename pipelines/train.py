@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import option, parse_options, parse_pairs, read_values
+from pipelines.pinning import pin_folders
 from pipelines.signals import stopping_on_signals
 from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, Curve, FileScore, History, SeedScore
 from schemas.errors import ConfigError
@@ -38,7 +39,15 @@ from training.checkpoints import (
 from training.config import HEADS, OPTIMIZERS, PRECISIONS, SCHEDULES, TrainConfig
 from training.continual.continual import WAYS, Continual, Sources, check_continual, parse_continual, read_labels
 from training.continual.fisher import FISHER_NAME
-from training.continual.memory import BUFFER_NAME, KEPT, Trained, parse_remember, write_memory
+from training.continual.memory import (
+    BUFFER_NAME,
+    KEPT,
+    Trained,
+    digest_encoder,
+    parse_remember,
+    render_remember,
+    write_memory,
+)
 from training.continual.past import Past
 from training.crf import find_crf
 from training.encoders import (
@@ -87,7 +96,7 @@ _WORK_NAME = ".training"
 _N_VERIFIED = 64
 _DEFAULTS = TrainConfig()
 _NOT_SEARCHED = {"train", "dev", "test", "split", "base", "output", "map", "seeds", "search", "dtype", "resume"}
-_NOT_SEARCHED |= {"old", "teacher", "keep_labels", "remember"}
+_NOT_SEARCHED |= {"old", "teacher", "keep_labels", "remember", "registry"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +113,7 @@ class TrainOptions:
         metavar="TRAIN/DEV[/TEST]",
     )
     base: str = option("model to begin from: a directory or a hub name", metavar="MODEL")
+    registry: str = option("where --base registry:champion, or registry:DIGEST, is looked up", "", metavar="DIR")
     output: str = option("new directory for the checkpoint", metavar="DIR")
     test: tuple[str, ...] = option("labelled files to score before and after, never to choose on", (), metavar="FILE")
     method: str = option(f"which weights are trained: {', '.join(METHODS)}", "full", metavar="NAME[:OPTION=VALUE,...]")
@@ -176,6 +186,7 @@ class _Data:
     labels: tuple[str, ...]
     split: dict[str, Any] = dataclasses.field(default_factory=dict)
     teacher: dict[str, Any] = dataclasses.field(default_factory=dict)
+    pinned: dict[str, str] = dataclasses.field(default_factory=dict)
     old: list[LabelledFile] = dataclasses.field(default_factory=list)
     is_kept: bool = False
 
@@ -208,8 +219,8 @@ class _Run:
 
     @property
     def command(self) -> str:
-        """What makes the checkpoint again; of a search, what it found."""
-        return _render_command(dataclasses.replace(self.options, search=""), self.augment)
+        """What makes the checkpoint again."""
+        return _render_command(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +269,8 @@ def run(options: TrainOptions, teacher: Mapping[str, Any] | None = None) -> int:
     output, work = Path(options.output), Path(options.output) / _WORK_NAME
     search = read_search(Path(options.search)) if options.search else None
     check_output(output, work_name=_WORK_NAME)
-    data = dataclasses.replace(_read_data(options), teacher=dict(teacher or {}))
+    options, pinned = pin_bases(options)
+    data = dataclasses.replace(_read_data(options), teacher=dict(teacher or {}), pinned=pinned)
     run = _configure(options, data, open_encoder(options.base))
     for values in search.samples() if search else ():
         _vary(run, values)
@@ -276,6 +288,22 @@ def run(options: TrainOptions, teacher: Mapping[str, Any] | None = None) -> int:
         print(f"\n{len(card.seeds)} seeds\n{render_seeds([score.name for score in card.scores], card.seeds)}")
     print(f"\ncheckpoint: {output}")
     return 0
+
+
+def pin_bases(options: TrainOptions) -> tuple[TrainOptions, dict[str, str]]:
+    """Options to the same with folders in place of references to a registry, and the checkpoints' digests by option.
+
+    Raises:
+      ConfigError: there is no registry, no champion or no such checkpoint, or a registry nobody asks for.
+      CheckpointError: the files of a checkpoint are not what they were.
+    """
+    found = pin_folders({"--base": options.base, "--teacher": options.teacher}, options.registry)
+    base, teacher = (
+        found[flag].folder if flag in found else given
+        for flag, given in (("--base", options.base), ("--teacher", options.teacher))
+    )
+    digests = {flag.removeprefix("--"): one.digest for flag, one in found.items()}
+    return dataclasses.replace(options, base=base, teacher=teacher), digests
 
 
 def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:
@@ -459,7 +487,8 @@ def _describe_past(run: _Run) -> dict[str, Any]:
     """All that depends on earlier trainings; nothing of a training that has no past."""
     if not (run.data.is_kept or run.remember):
         return {}
-    fisher = find_folder(run.options.base) / FISHER_NAME
+    base = find_folder(run.options.base)
+    fisher = base / FISHER_NAME
     has_fisher = fisher.is_file() and bool({"ewc"} & set(run.continual) or {"fisher"} & set(run.remember))
     teacher = run.options.teacher or run.options.base
     return {
@@ -469,7 +498,8 @@ def _describe_past(run: _Run) -> dict[str, Any]:
             "old": [{"name": file.name, "digest": file.digest} for file in run.data.old],
             "fisher": digest_file(fisher) if has_fisher else "",
             "teacher": digest_weights(teacher) if "distillation" in run.continual else "",
-            "remember": [render_spec(name, config) for name, config in run.remember.items()],
+            "remember": render_remember(run.remember),
+            **({"centroid": digest_encoder(run.remember["centroid"], base)} if "centroid" in run.remember else {}),
         }
     }
 
@@ -598,7 +628,7 @@ def _build_card(
 ) -> CheckpointCard:
     trained, total = count_weights(model)
     return CheckpointCard(
-        base=run.encoder.name,
+        base=f"registry:{run.data.pinned['base']}" if "base" in run.data.pinned else run.encoder.name,
         base_digest=digest_weights(run.options.base),
         method=run.method,
         labels=run.data.labels,
@@ -613,6 +643,7 @@ def _build_card(
             "dtype": run.options.dtype,
             **({"split": run.data.split} if run.data.split else {}),
             **({"teacher": run.data.teacher} if run.data.teacher else {}),
+            **({"registry": run.data.pinned} if run.data.pinned else {}),
             **_describe_past(run),
             **_describe_copies(run.augment, added),
         },
@@ -644,17 +675,22 @@ def _describe_copies(augment: dict[str, Any], added: dict[str, Any]) -> dict[str
     }
 
 
-def _render_command(options: TrainOptions, augment: dict[str, Any]) -> str:
+def _render_command(run: _Run) -> str:
     """The command that makes this checkpoint again, without what only this machine knows."""
-    words = []
+    # Of a search, what it found.
+    words, options = [], dataclasses.replace(run.options, search="")
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if field.name == "resume" or value == field.default:
             continue
         values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
         if field.name == "augment":
-            values = [render_augmentation(name, config) for name, config in augment.items()]
-        if field.name in ("train", "dev", "test", "base", "output", "old", "teacher") and value:
+            values = [render_augmentation(name, config) for name, config in run.augment.items()]
+        if field.name == "remember":
+            values = render_remember(run.remember)
+        if field.name in run.data.pinned:
+            values = [f"registry:{run.data.pinned[field.name]}"]
+        elif field.name in ("train", "dev", "test", "base", "output", "old", "teacher", "registry") and value:
             values = [shorten_path(item) for item in values]
         words.append(" ".join(["--" + field.name.replace("_", "-"), *map(shlex.quote, values)]))
     return "spanmill train \\\n  " + " \\\n  ".join(words)

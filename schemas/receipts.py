@@ -10,7 +10,7 @@ SCORE_BINS = 20
 LENGTH_BINS = 24
 """Bin k of the length histogram counts documents of 2**(k-1) to 2**k - 1 tokens; bin 0 the empty ones."""
 
-STAGES = ("read", "tokenize", "forward", "decode", "write")
+STAGES = ("read", "route", "tokenize", "forward", "decode", "write")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,9 @@ from training.encoders import digest_weights, load_tagger, open_encoder
 from training.examples import build_bio_tags, map_labels, read_files
 from training.heads import list_tags
 from training.scorer import Scorer
+from transforms.models.checkpoint import digest_file, find_checkpoint
+from transforms.models.embeddings import SentenceEncoder
+from transforms.models.routing.centroids import load_centroid, mean_direction
 
 FAST = ("--epochs", "6", "--learning-rate", "5e-3", "--batch-size", "8", "--max-tokens", "32", "--patience", "6")
 SUM = ("replay:share=0.4", "l2:strength=0.01", "ewc:strength=2.0", "distillation")
@@ -148,7 +151,13 @@ def test_interrupted_training_goes_on_with_the_same_past_only(champion, data, tm
         (("--continual", "replay"), "expected a tagger as --base, found 'tiny', which has no labels yet"),
         (("--keep-labels",), "expected a tagger as --base, found 'tiny', which has no labels yet"),
         (("--remember", "fisher", "--method", "lora"), "expected --method full or --merge with --remember fisher"),
-        (("--remember", "everything"), "expected --remember to name one of ['buffer', 'fisher'], found 'everything'"),
+        (("--remember", "centroid:encoder=./nowhere"), "expected a model folder at './nowhere', found none"),
+        (("--registry", "somewhere"), "expected registry:champion or registry:DIGEST as --base or --teacher with"),
+        (("--base", "registry:champion"), "expected --registry with --base registry:champion, found none"),
+        (
+            ("--remember", "everything"),
+            "expected --remember to name one of ['buffer', 'centroid', 'fisher'], found 'everything'",
+        ),
     ],
 )
 def test_a_base_without_labels_has_nothing_to_forget(base, data, tmp_path, capsys, more, message):
@@ -189,3 +198,61 @@ def test_fisher_information_of_other_weights_is_refused(champion, data, tmp_path
     (tmp_path / "next" / FISHER_NAME).write_bytes((champion / FISHER_NAME).read_bytes())
     assert main(_arguments(data, tmp_path / "next", tmp_path / "out", "--continual", "ewc")) == 2
     assert "remove it and give --old files" in capsys.readouterr().err
+
+
+@pytest.fixture
+def registry(champion, tmp_path):
+    """A registry whose champion is the tagger, and the digest of that."""
+    folder = tmp_path / "registry"
+    assert main(["registry", "add", str(champion), "--registry", str(folder)]) == 0
+    digest = find_checkpoint(str(champion)).digest
+    assert main(["registry", "promote", digest, "--force", "test", "--registry", str(folder)]) == 0
+    return folder, digest
+
+
+def test_the_champion_of_a_registry_brings_its_memory(registry, champion, data, tmp_path):
+    folder, digest = registry
+    more = ("--registry", str(folder), "--map", "person=O", "--continual", "replay", "ewc", "distillation")
+    assert main(_arguments(data, "registry:champion", tmp_path / "next", *more, "--epochs", "1")) == 0
+
+    card = _card(tmp_path / "next")
+    assert (card.base, card.base_digest) == (f"registry:{digest}", digest_weights(str(champion)))
+    assert card.options["registry"] == {"base": digest}
+    assert card.labels == ("location", "person")
+    past = card.options["past"]
+    assert [file["name"] for file in past["old"]] == ["memory/replay.conll"]
+    assert past["fisher"] == digest_file(champion / FISHER_NAME)
+    assert f"--base registry:{digest}" in (tmp_path / "next" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_teacher_may_come_from_a_registry_too(registry, champion, data, tmp_path):
+    folder, digest = registry
+    more = ("--registry", str(folder), "--teacher", f"registry:{digest[:12]}", "--continual", "distillation")
+    assert main(_arguments(data, champion, tmp_path / "next", *more, "--map", "person=O", "--epochs", "1")) == 0
+    card = _card(tmp_path / "next")
+    assert card.options["registry"] == {"teacher": digest}
+    assert card.options["past"]["teacher"] == digest_weights(str(champion))
+
+
+def test_a_memory_that_was_changed_in_the_registry_is_not_trained_on(registry, data, tmp_path, capsys):
+    folder, digest = registry
+    (folder / "checkpoints" / digest / BUFFER_NAME).write_text("otto\tB-person\n", encoding="utf-8")
+    more = ("--registry", str(folder), "--continual", "replay")
+    assert main(_arguments(data, "registry:champion", tmp_path / "next", *more)) == 2
+    assert "expected 'memory/replay.conll' of checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "next").exists()
+
+
+def test_an_adapter_keeps_what_its_training_texts_are_like(champion, base, data, tmp_path):
+    more = ("--method", "lora:rank=2", "--epochs", "1", "--map", "person=O", "--keep-labels", "--remember")
+    assert main(_arguments(data, champion, tmp_path / "own", *more, "centroid")) == 0
+    assert main(_arguments(data, champion, tmp_path / "told", *more, f"centroid:encoder={base}")) == 0
+
+    texts = [" ".join(one.words) for one in read_files([str(data / "train.txt")], flag="--train")[0].sentences]
+    for name, encoder, shown in (("own", champion, ""), ("told", base, str(base))):
+        found = load_centroid(tmp_path / name)
+        assert found.vector == pytest.approx(mean_direction(SentenceEncoder(str(encoder)).encode(texts)), abs=1e-5)
+        assert (found.encoder_digest, found.encoder) == (digest_weights(str(encoder)), shown)
+        past = _card(tmp_path / name).options["past"]
+        assert past["centroid"] == found.encoder_digest
+        assert str(base) not in json.dumps(past["remember"])

@@ -7,8 +7,8 @@
     the old model              distillation  goes on saying what it says
 
 They add up: each gives a term of the loss, sentences for every pass, or further entities in them. Growth is no row: an
-adapter per domain on a base that stays as it is (`--method adapter`, see routing) forgets nothing, and has to be chosen
-for each text.
+adapter per domain on a base that stays as it is (`--method adapter`) forgets nothing, and has to be chosen for each
+text (`--remember centroid`, see transforms.models.routing).
 
 The epoch is chosen by the dev files, as ever: where these are of the new domain alone, what is new decides alone.
 """

@@ -2,6 +2,7 @@
 
     checkpoint/memory/fisher.safetensors     which weights matter, of all trainings so far (`--remember fisher`)
     checkpoint/memory/replay.conll           labelled sentences of all trainings so far (`--remember buffer`)
+    checkpoint/memory/centroid.safetensors   what the training texts are like (`--remember centroid`)
 
 A thing to keep is a config and a function here. A buffer is text: whoever gets the checkpoint gets the sentences.
 """
@@ -11,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from schemas.checkpoints import MEMORY_FOLDER
 from schemas.errors import ConfigError
-from schemas.specs import parse_specs
+from schemas.specs import parse_specs, render_spec
 from training.continual.exemplars import check_choice, choose_exemplars
 from training.continual.fisher import (
-    MEMORY_FOLDER,
     add_fisher,
     draw_windows,
     find_fisher,
@@ -24,7 +25,10 @@ from training.continual.fisher import (
     spread_fisher,
 )
 from training.continual.past import Past
-from training.examples import LabelledSentence, cut_windows
+from training.examples import LabelledSentence, cut_windows, shorten_path
+from transforms.models.checkpoint import digest_weights
+from transforms.models.embeddings import SentenceEncoder, find_encoder
+from transforms.models.routing.centroids import READ_TOKENS, Centroid, mean_direction, save_centroid
 
 BUFFER_NAME = f"{MEMORY_FOLDER}/replay.conll"
 
@@ -64,6 +68,18 @@ class BufferConfig:
         check_choice(self.choice, self.size, flag="--remember buffer")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CentroidConfig:
+    """What makes the vectors of training texts.
+
+    Attributes:
+      encoder: folder, URL or hub name of an encoder; the base as it was before training where empty. Where that is a
+        tagger, the encoder that it once was tells domains apart better.
+    """
+
+    encoder: str = ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A training that is over.
@@ -101,6 +117,36 @@ def write_buffer(config: BufferConfig, trained: Trained) -> None:
     path.write_text("\n".join(blocks), encoding="utf-8")
 
 
+def write_centroid(config: CentroidConfig, trained: Trained) -> None:
+    """Embeds the training sentences, not the old ones, and writes their mean direction beside the weights."""
+    reference = config.encoder or str(trained.past.base)
+    texts = [" ".join(sentence.words) for sentence in trained.past.sentences]
+    vectors = SentenceEncoder(reference, max_tokens=READ_TOKENS).encode(texts)
+    digest = digest_encoder(config, trained.past.base)
+    save_centroid(Centroid(mean_direction(vectors), digest, config.encoder), trained.folder)
+
+
+def digest_encoder(config: CentroidConfig, base: Path) -> str:
+    """SHA-256 of the weights that make a centroid, hex.
+
+    Args:
+      config: names the encoder.
+      base: folder of the base, which stands for it where it is not named.
+
+    Raises:
+      CheckpointError: there is no such encoder, or it is unsafe.
+    """
+    return digest_weights(find_encoder(config.encoder or str(base)))
+
+
+def render_remember(configs: Mapping[str, Any]) -> list[str]:
+    """The specs of what is kept, without what only this machine knows."""
+    shown = dict(configs)
+    if centroid := shown.get("centroid"):
+        shown["centroid"] = dataclasses.replace(centroid, encoder=shorten_path(centroid.encoder))
+    return [render_spec(name, config) for name, config in shown.items()]
+
+
 class Kept(NamedTuple):
     """A thing to keep.
 
@@ -118,6 +164,7 @@ class Kept(NamedTuple):
 KEPT = {
     "fisher": Kept(FisherConfig, write_fisher, needs_whole=True),
     "buffer": Kept(BufferConfig, write_buffer),
+    "centroid": Kept(CentroidConfig, write_centroid),
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.annotations import ENTITY_TYPE, annotation_schema, entity_column, join_label
+from schemas.annotations import ADAPTER_FIELD, ENTITY_TYPE, annotation_schema, entity_column, join_label
 from schemas.calibration import Calibrator, Thresholds
 from schemas.dead_letters import Imprint, count_letters, dead_letter
 from schemas.documents import find_kept, kept_column
@@ -198,7 +198,8 @@ class Annotator:
     ) -> pa.Table:
         n_rows = documents.num_rows
         kept = find_kept(documents.schema)
-        schema = annotation_schema(kept, taggers=self._tagger.names, has_below=self._config.keep_below)
+        own = [ADAPTER_FIELD] if tagging.chosen is not None else []
+        schema = annotation_schema([*own, *kept], taggers=self._tagger.names, has_below=self._config.keep_below)
         owner = self._owner[tagging.label]
         entities = {
             entity_column(name, is_below=is_below): columns.to_list_array(
@@ -216,6 +217,7 @@ class Annotator:
             "windows": pa.array(tagging.windows, pa.int32()),
             "tokens": pa.array(tagging.tokens, pa.int32()),
             "model": pa.repeat(self._model, n_rows),
+            **({ADAPTER_FIELD.name: pa.array(tagging.chosen, pa.string())} if tagging.chosen is not None else {}),
             **{field.name: documents.column(kept_column(field.name)) for field in kept},
         }
         return pa.table([arrays[field.name] for field in schema], schema=schema)
@@ -245,7 +247,7 @@ class Annotator:
             windows=int(tagging.windows[good].sum()),
             computed_tokens=tagging.computed_tokens,
             seconds=tagging.seconds,
-            counts=tagging.counts,
+            counts={**tagging.counts, **_count_chosen(tagging, good)},
             pieces=_count_pieces(tagging, good),
             forms=FormSketch.of(columns.surfaces_above()),
             matches=self._match(documents, columns, good),
@@ -351,6 +353,12 @@ def _count_pieces(tagging: Tagging, good: npt.NDArray[np.bool_]) -> dict[str, in
         return {}
     unknown = int(tagging.unknown[good].sum())
     return {"known": int(tagging.tokens[good].sum()) - unknown, "unknown": unknown}
+
+
+def _count_chosen(tagging: Tagging, good: npt.NDArray[np.bool_]) -> dict[str, int]:
+    """Documents that are written, by the tagger that was chosen for them."""
+    chosen = itertools.compress(tagging.chosen or (), good)
+    return {f"routed/{name}": number for name, number in sorted(Counter(chosen).items())}
 
 
 def _count_labels(label: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, int]:

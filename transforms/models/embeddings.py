@@ -1,6 +1,7 @@
 """A text to one vector: the mean of what an encoder makes of its pieces (Reimers and Gurevych, 2019)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,29 +48,46 @@ def embed_texts(
     return found
 
 
+def find_encoder(reference: str) -> Path:
+    """The folder of an encoder that is safe to load.
+
+    Args:
+      reference: folder, URL or hub name.
+
+    Raises:
+      CheckpointError: there is none, or it is unsafe.
+    """
+    folder = fetch_model(reference)
+    refuse_unsafe(folder, read_object(folder / "config.json"))
+    return folder
+
+
 class SentenceEncoder:
     """An encoder that is read from a checkpoint, for `embed_texts`.
 
     Args:
       reference: folder, URL or hub name of any encoder in safetensors; those of sentence-transformers do best. A layer
         that they have behind the mean is left out.
+      max_tokens: most pieces of a text that it reads, within what it can; 0 for all it can.
+      device: where it runs.
 
     Raises:
       CheckpointError: there is none, or it is unsafe or no encoder.
     """
 
-    def __init__(self, reference: str) -> None:
+    def __init__(self, reference: str, *, max_tokens: int = 0, device: str = "cpu") -> None:
         import transformers
 
-        folder = fetch_model(reference)
-        config = read_object(folder / "config.json")
-        refuse_unsafe(folder, config)
-        self._max_tokens = read_limit(folder, config, taken=0)
+        folder = find_encoder(reference)
+        limit = read_limit(folder, read_object(folder / "config.json"), taken=0)
+        self._max_tokens = min(max_tokens or limit, limit)
+        transformers.logging.disable_progress_bar()
         try:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            self._model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+            model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"cannot load encoder {folder.name!r}: {' '.join(str(error).split())}") from error
+        self._model = model.to(device)
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Texts to unit vectors, (n_texts, width)."""

@@ -17,7 +17,8 @@ import numpy as np
 
 from schemas.annotations import join_label
 from schemas.errors import ConfigError, RecordError
-from transforms.models.tagger import Tagger, TaggerConfig, Tagging
+from transforms.models.members import Member, load_members
+from transforms.models.tagger import Tagger, Tagging
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -86,7 +87,7 @@ class PanelConfig:
       members: (name, tagger) of each, in the order of their columns.
     """
 
-    members: tuple[tuple[str, TaggerConfig], ...]
+    members: tuple[Member, ...]
 
     @property
     def digest(self) -> str:
@@ -116,7 +117,7 @@ class PanelConfig:
 
     def load(self) -> "LoadedPanel":
         """Loads every member."""
-        return LoadedPanel({name: tagger.load() for name, tagger in self.members})
+        return LoadedPanel(load_members(self.members))
 
     def build(self, shared: "LoadedPanel") -> Tagger:
         """A tagger for one thread, around what `load` gave."""

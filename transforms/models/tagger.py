@@ -37,6 +37,7 @@ class Tagging:
       counts: what else the tagger counts, by name, such as the tokens of answers; whole numbers.
       unknown: (n_texts,) how many of the tokens of each text stand for what the tokenizer does not know; None where it
         has no such token, or there is no tokenizer.
+      chosen: (n_texts,) name of the tagger that was chosen for each text; None where there is no choice.
     """
 
     document: IntArray
@@ -51,6 +52,7 @@ class Tagging:
     seconds: Mapping[str, float]
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unknown: IntArray | None = None
+    chosen: tuple[str, ...] | None = None
 
 
 class Tagger(Protocol):

@@ -6,7 +6,7 @@ architecture, and whatever that file does not know to the letter, through transf
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,9 @@ class Network(Protocol):
         Returns:
           Tensor (n_tokens, n_tags) of the real tokens, or (n_rows, n_columns, n_tags) that begins with the batch.
         """
+
+    def list_weights(self) -> Mapping[str, Any]:
+        """The tensors that it holds, by their places."""
 
 
 class TorchClassifier:
@@ -88,6 +91,16 @@ class TorchClassifier:
         """One pass that runs, and another that waits for it."""
         return 2
 
+    def share_weights(self, other: "TorchClassifier") -> None:
+        """Lets go of weights that another has alike at the same place, and uses its in their place."""
+        theirs = other._model.list_weights()
+        for name, own in self._model.list_weights().items():
+            twin = theirs.get(name)
+            if twin is None or (own.dtype, own.device) != (twin.dtype, twin.device):
+                continue
+            if self._torch.equal(own, twin):
+                own.data = twin.data
+
     def submit(self, ids: IntArray, lengths: IntArray) -> Callable[[], FloatArray]:
         """Starts a forward pass; see `TokenClassifier.submit`. On CUDA all copies are asynchronous.
 
@@ -131,6 +144,10 @@ class TransformersNetwork:
         if int(lengths.min()) < ids.shape[1]:
             mask = to_device(padding_mask(lengths, ids.shape[1]), self._device)
         return self._model(to_device(ids, self._device), attention_mask=mask).logits
+
+    def list_weights(self) -> dict[str, Any]:
+        """The tensors that it holds, by name."""
+        return dict(self._model.named_parameters())
 
 
 def load_network(folder: Path, dtype: Any, device: Any, network: str = "auto", *, base: Path | None = None) -> Network:

@@ -337,6 +337,14 @@ class Encoder:
             hidden = layer_norm(linear(inner, *narrowing).add_(hidden), width, *norm, self.shape.epsilon)
         return linear(hidden, *self._head)
 
+    def list_weights(self) -> dict[str, Any]:
+        """The tensors that it holds, by their places."""
+        groups = {"tables": (self._words, self._positions), "norm": self._norm, "head": self._head}
+        groups |= {
+            f"{index}.{part}": pair for index, layer in enumerate(self._layers) for part, pair in enumerate(layer)
+        }
+        return {f"{name}.{at}": tensor for name, group in groups.items() for at, tensor in enumerate(group)}
+
     def count_positions(self, ids: IntArray) -> IntArray:
         """Rows of the table of positions for a padded batch (n_windows, longest), as the family counts them."""
         padding = self.shape.padding

@@ -36,6 +36,10 @@ class UnpaddedNetwork:
         positions = self._encoder.count_positions(ids)
         return self._encoder.forward(to_device(ids[real], device), to_device(positions[real], device), attend)
 
+    def list_weights(self) -> dict[str, Any]:
+        """The tensors that it holds, by their places."""
+        return self._encoder.list_weights()
+
 
 class BucketedNetwork:
     """An encoder over batches padded to static shapes; on CUDA each shape is captured once and replayed as a graph.
@@ -67,6 +71,10 @@ class BucketedNetwork:
             for buffer, array in zip(buffers, inputs, strict=True):
                 buffer.copy_(to_device(array, self._encoder.device), non_blocking=True)
             return run()
+
+    def list_weights(self) -> dict[str, Any]:
+        """The tensors that it holds, by their places."""
+        return self._encoder.list_weights()
 
     def _prepare(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[[], Any]]:
         """Tensors to hold the inputs of a shape, and a function from what they hold to logits."""

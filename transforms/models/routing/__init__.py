@@ -1,0 +1,1 @@
+"""Several taggers of which one answers for each text, and who chooses it."""
