@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.annotate_options import AnnotateOptions
 from pipelines.commands import record_command
@@ -53,10 +53,29 @@ class _Job:
     supervision: "Supervision | None"
 
 
+class Annotated(NamedTuple):
+    """A run that is complete.
+
+    Attributes:
+      status: the exit status of the job.
+      root: folder or URL of the run.
+    """
+
+    status: int
+    root: str
+
+
 def run(
     options: AnnotateOptions, beam_flags: Sequence[str], *, expected: str = "", replaced: Collection[str] = ()
 ) -> int:
-    """Plans, runs what is not done yet, reconciles and reports; returns the exit status.
+    """Annotates and returns the exit status; see `annotate_corpus`."""
+    return annotate_corpus(options, beam_flags, expected=expected, replaced=replaced).status
+
+
+def annotate_corpus(
+    options: AnnotateOptions, beam_flags: Sequence[str], *, expected: str = "", replaced: Collection[str] = ()
+) -> Annotated:
+    """Plans, runs what is not done yet, reconciles and reports; returns the exit status and where the run lies.
 
     Args:
       options: what a person asked for.
@@ -85,7 +104,7 @@ def run(
             started += time.monotonic() - planned  # Measuring a budget is no part of the run.
             _annotate(job, pending, beam_flags)
         report = _finish(job, pending, time.monotonic() - started)
-    return _conclude(job, report)
+    return Annotated(_conclude(job, report), job.root)
 
 
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:

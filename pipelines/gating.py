@@ -162,15 +162,9 @@ def _read_set(name: str, value: Any, where: str) -> "GoldSet":
 
 def _digest_files(files: "Sequence[FileRef]") -> str:
     """SHA-256 of a file's decompressed bytes, as cards of trainings have it; of the digests of several."""
-    from transforms.corpora.files import CHUNK_BYTES, open_stream
+    from transforms.corpora.files import digest_file
 
-    digests = []
-    for file in files:
-        digest = hashlib.sha256()
-        with open_stream(file) as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-        digests.append(digest.hexdigest())
+    digests = [digest_file(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

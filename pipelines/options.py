@@ -143,10 +143,18 @@ def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:
         raise ConfigError(f"cannot read --config {str(path)!r}: {error}") from error
     beam = content.pop("beam", {})
     values = read_values(content, options, where=str(path), remedy="; Beam's own keys go into a [beam] table")
-    flags = [
-        f"--{name}" if value is True else f"--{name}={value}" for name, value in beam.items() if value is not False
+    return values, render_beam_flags(beam)
+
+
+def render_beam_flags(table: Mapping[str, Any]) -> list[str]:
+    """A `[beam]` table to flags.
+
+    >>> render_beam_flags({"runner": "FlinkRunner", "streaming": False})
+    ['--runner=FlinkRunner']
+    """
+    return [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in table.items() if value is not False
     ]
-    return values, flags
 
 
 def read_values(content: Mapping[str, Any], options: type, *, where: str, remedy: str = "") -> dict[str, Any]:

@@ -28,6 +28,7 @@ from training.augmentation.copies import Material
 from training.checkpoints import (
     DTYPES,
     check_output,
+    is_publishing,
     library_versions,
     load_verified,
     publish_checkpoint,
@@ -304,6 +305,21 @@ def pin_bases(options: TrainOptions) -> tuple[TrainOptions, dict[str, str]]:
     )
     digests = {flag.removeprefix("--"): one.digest for flag, one in found.items()}
     return dataclasses.replace(options, base=base, teacher=teacher), digests
+
+
+def check(options: TrainOptions) -> None:
+    """Looks at options and files as `run` does before it loads any weights, and does nothing else.
+
+    Raises:
+      ConfigError: options or files are wrong.
+    """
+    pinned, _ = pin_bases(options)
+    _configure(pinned, _read_data(pinned), open_encoder(pinned.base))
+
+
+def is_trained(output: Path) -> bool:
+    """Whether a training of before has written all of its checkpoint to a folder."""
+    return (output / CARD_NAME).exists() and not is_publishing(output / _WORK_NAME)
 
 
 def _configure(options: TrainOptions, data: _Data, encoder: "Encoder") -> _Run:

@@ -41,7 +41,7 @@ def check_output(output: Path, *, work_name: str) -> None:
     """
     if output.exists() and not output.is_dir():
         raise ConfigError(f"expected --output to be a directory, found a file at {str(output)!r}")
-    if not output.exists() or (output / work_name / _PUBLISHING).exists():
+    if not output.exists() or is_publishing(output / work_name):
         return
     if there := sorted(path.name for path in output.iterdir() if path.name != work_name):
         raise ConfigError(f"expected a new or empty --output, found {there[:5]} in {str(output)!r}")
@@ -132,6 +132,11 @@ def publish_checkpoint(
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
     shutil.rmtree(work)
+
+
+def is_publishing(work: Path) -> bool:
+    """Whether a model was begun to be copied from a work folder, and may not all be there yet."""
+    return (work / _PUBLISHING).exists()
 
 
 def weights_digest(directory: Path) -> str:

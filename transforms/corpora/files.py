@@ -6,6 +6,7 @@ stream of decompressed bytes that ends with an error, never early, when the file
 
 import datetime
 import glob
+import hashlib
 import io
 import lzma
 import os
@@ -55,11 +56,16 @@ def suffix_of(uri: str) -> str:
     return (PurePosixPath(path.stem) if compression_of(uri) else path).suffix.lower()
 
 
-def list_files(patterns: Sequence[str], *, flag: str = "--input") -> list[FileRef]:
+def list_files(patterns: Sequence[str], *, flag: str = "--input", allow_none: bool = False) -> list[FileRef]:
     """Patterns, folders and literal names to files, in order of name, each once.
 
     A name that exists is taken literally before it is tried as a pattern, so `q[1].txt` is readable. In a folder,
-    files whose names start with `.` or `_` are left out. `flag` is where the patterns came from, for messages.
+    files whose names start with `.` or `_` are left out.
+
+    Args:
+      patterns: what to list.
+      flag: where the patterns came from, for messages.
+      allow_none: whether a pattern that nothing matches is right too.
 
     Raises:
       ConfigError: nothing matches a pattern, or its store cannot be reached.
@@ -73,7 +79,7 @@ def list_files(patterns: Sequence[str], *, flag: str = "--input") -> list[FileRe
         except Exception as error:
             # Every client has its own errors: no credentials, no such host, no such protocol.
             raise ConfigError(f"cannot list input {display_uri(pattern)!r}: {_reason(error)}") from error
-        if not matches:
+        if not matches and not allow_none:
             raise ConfigError(f"expected input files at {display_uri(pattern)!r}, found none; check {flag}")
         found.update((file.uri, file) for file in matches)
     return [found[uri] for uri in sorted(found)]
@@ -152,6 +158,15 @@ def open_stream(file: FileRef, *, start: int = 0) -> Iterator[BinaryIO]:
                 raise EOFError(f"expected {start} bytes before this slice, found {start - remaining}")
             remaining -= len(skipped)
         yield stream
+
+
+def digest_file(file: FileRef) -> str:
+    """SHA-256 of the decompressed bytes of a file, hex, with errors as in `open_file`."""
+    digest = hashlib.sha256()
+    with open_stream(file) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _decompress(raw: Any, compression: str) -> BinaryIO:
