@@ -8,14 +8,15 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 GLINER_VENV := .venv-gliner
+AIRFLOW_VENV := .venv-airflow
 UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-gliner faults mutants fuzz check audit model bench pins
+.PHONY: help demo test test-slow test-gliner test-airflow faults mutants fuzz check audit model bench pins
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## Annotate the sample corpus, evaluate that and say where the reports are
 	$(VENV)/bin/spanmill annotate --input assets/corpus/*.parquet --gold-column gold --output out/demo
@@ -35,6 +36,12 @@ test-gliner: ## Run the tests of the gliner tagger, in an environment with the o
 	$(GLINER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(GLINER_VENV)/constraints.txt \
 		-e '.[gliner]' pytest pytest-timeout hypothesis
 	$(GLINER_VENV)/bin/python -m pytest tests/transforms/models/gliner
+
+test-airflow: ## Read the DAGs in deploy with Airflow's own loader, in an environment of its own
+	test -e $(AIRFLOW_VENV)/pyvenv.cfg || $(PYTHON3) -m venv $(AIRFLOW_VENV)
+	$(AIRFLOW_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'apache-airflow>=3.3,<4' \
+		pytest pytest-timeout hypothesis
+	$(AIRFLOW_VENV)/bin/python -m pytest -m slow tests/deploy
 
 fuzz: $(READY) ## Try readers and tag decoders on odd and damaged bytes, for some minutes
 	$(PYTHON) -m pytest tests/fuzz --hypothesis-profile fuzz --timeout 1800

@@ -12,6 +12,7 @@ JOBS = {
     "annotate": "annotate a corpus with named entities",
     "combine": "make one set of spans of what several taggers found",
     "compare": "tell what changed from one run to another and which is better",
+    "cycle": "keep a model current: annotate, drift, adapt, promote, in one command for cron or Airflow",
     "distill": "train a small tagger on what another was sure of",
     "drift": "tell whether a later run has drifted away from an earlier one",
     "evaluate": "score annotations against gold and explain the result",

@@ -1,0 +1,145 @@
+"""A small world for cycles: a champion that knows people, files to annotate, gates, and labels of places to come."""
+
+import json
+import shutil
+from pathlib import Path
+
+from pipelines.__main__ import main
+from tests.pipelines.learners import GATES, NEW, OLD, write_conll
+
+CONFIG = """
+state = "{world}/state"
+registry = "{world}/registry"
+reannotate = "{reannotate}"
+
+[annotate]
+input = ["{world}/incoming"]
+output = "{world}/entities"
+max-restarts = 0
+progress = false
+
+[drift]
+reference = "{reference}"
+replicates = 20
+
+[adapt]
+labels = ["{world}/labels"]
+dev = ["{world}/dev.conll"]
+continual = {continual}
+remember = ["buffer:size=40"]
+epochs = 6
+patience = 6
+learning-rate = 5e-3
+batch-size = 8
+max-tokens = 16
+
+[promote]
+gates = "{world}/gates.toml"
+"""
+
+UNLABELLED = [(words, ["O"] * len(words)) for words, _ in OLD]
+"""What teaches a tagger to forget people."""
+
+
+def make_world(folder: Path, base: Path) -> Path:
+    """Makes a world with a champion."""
+    (folder / "incoming").mkdir(parents=True)
+    write_conll(folder / "old.conll", OLD[:24])
+    write_conll(folder / "new.conll", NEW[:24])
+    write_conll(folder / "dev.conll", [*OLD[:3], *NEW[:3]])
+    write_conll(folder / "people.conll", OLD)
+    write_conll(folder / "people-dev.conll", OLD[:6])
+    words = ["--train", folder / "people.conll", "--dev", folder / "people-dev.conll", "--base", base]
+    words += ["--output", folder / "champion", "--epochs", 6, "--learning-rate", "5e-3", "--batch-size", 8]
+    assert main(["train", *map(str, words), "--max-tokens", "16", "--remember", "buffer:size=40"]) == 0
+    registry = ["--registry", str(folder / "registry")]
+    assert main(["registry", "add", str(folder / "champion"), *registry]) == 0
+    digest = champion_of(folder) or json.loads(next((folder / "registry/records").iterdir()).read_text())["digest"]
+    assert main(["registry", "promote", digest, "--force", "the first one", *registry]) == 0
+    return folder
+
+
+def copy_world(world: Path, folder: Path, **options: object) -> Path:
+    """Another world like one, with the files of a config and of gates; options are those of `write_config`."""
+    shutil.copytree(world, folder)
+    (folder / "gates.toml").write_text(GATES.format(old=folder / "old.conll", new=folder / "new.conll"))
+    write_config(folder, **options)
+    return folder
+
+
+def write_config(
+    world: Path, *, reannotate: str = "none", reference: str = "first", continual: str = '["replay:share=0.5"]'
+) -> Path:
+    path = world / "cycle.toml"
+    path.write_text(CONFIG.format(world=world, reannotate=reannotate, reference=reference, continual=continual))
+    return path
+
+
+def write_texts(world: Path, name: str, line: str = "anna went to rome .") -> None:
+    (world / "incoming" / f"{name}.txt").write_text(f"{line}\n" * 6)
+
+
+def write_labels(world: Path, name: str, sentences: list) -> None:
+    """Labelled files, and beside them what `spanmill import` writes too."""
+    folder = world / "labels" / name
+    folder.mkdir(parents=True)
+    write_conll(folder / "train.conll", sentences)
+    (folder / "labelled.parquet").write_bytes(b"PAR1")
+    (folder / "import.json").write_text("{}")
+
+
+def cycle(world: Path, *arguments: str) -> int:
+    """Runs the command, in this very process."""
+    return main(["cycle", "--config", str(world / "cycle.toml"), *arguments])
+
+
+def read_history(world: Path) -> list[dict]:
+    """The history of the registry."""
+    return [json.loads(path.read_text()) for path in sorted((world / "registry" / "history").glob("*.json"))]
+
+
+def champion_of(world: Path) -> str:
+    """The digest of the champion; empty for none."""
+    history = read_history(world)
+    return history[-1]["champion"] if history else ""
+
+
+def results_of(world: Path, number: int, state: str = "state") -> dict[str, dict]:
+    """What the steps of a cycle came to."""
+    folder = world / state / "cycles" / f"{number:08d}"
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+def outcomes_of(world: Path, number: int) -> dict[str, str]:
+    return {name: value["outcome"] for name, value in results_of(world, number).items() if name != "begin"}
+
+
+def describe(world: Path) -> dict[str, object]:
+    """All that two worlds in which the same was done have in common: times and places are left out."""
+    runs = {
+        str(path.relative_to(world)): path.read_bytes()
+        for path in sorted((world / "entities").rglob("*"))
+        if path.is_file() and path.parent.name in ("data", "dead")
+    }
+    places = {str(path.relative_to(world)) for path in (world / "entities").glob("cycle=*/run=*/_SUCCESS")}
+    history = [
+        {key: entry[key] for key in ("kind", "champion", "replaces", "verdict")} for entry in read_history(world)
+    ]
+    refusals = sorted(path.name for path in (world / "registry" / "refusals").glob("*.json"))
+    records = sorted(path.name for path in (world / "registry" / "records").glob("*.json"))
+    cycles = {
+        str(path.relative_to(world)): _strip(json.loads(path.read_text()), world)
+        for path in sorted((world / "state" / "cycles").rglob("*.json"))
+    }
+    return {"runs": sorted(runs), "places": places, "history": history, "refusals": refusals, "records": records} | {
+        "cycles": cycles
+    }
+
+
+def _strip(value: object, world: Path) -> object:
+    if isinstance(value, dict):
+        left_out = ("at", "version", "seconds")
+        return {key: _strip(item, world) for key, item in value.items() if key not in left_out}
+    if isinstance(value, list):
+        return [_strip(item, world) for item in value]
+    return value.replace(str(world), "WORLD") if isinstance(value, str) else value
