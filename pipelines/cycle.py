@@ -28,8 +28,8 @@ from transforms.storage.store import Store, open_store
 DESCRIPTION = (
     "Keep a model current: annotate what is new, tell how far it has drifted, train where labels have arrived, promote "
     "or refuse the candidate, annotate again where that is asked for. The same command goes on after a kill and does "
-    "nothing where nothing is new. Exit status: 0, or 3 where all was done and somebody should look: too many documents "
-    "failed, fail-on of [drift], or a candidate that was refused; 2 for a wrong config or input."
+    "nothing where nothing is new. Exit status: 0, or 3 where all was done and somebody should look: too many "
+    "documents failed, fail-on of [drift], or a candidate that was refused; 2 for a wrong config or input."
 )
 EPILOG = "In a crontab, every night at three: 0 3 * * * cd /srv/ner && spanmill cycle --config cycle.toml"
 

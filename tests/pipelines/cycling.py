@@ -1,6 +1,7 @@
 """A small world for cycles: a champion that knows people, files to annotate, gates, and labels of places to come."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -76,7 +77,10 @@ def write_config(
 
 
 def write_texts(world: Path, name: str, line: str = "anna went to rome .") -> None:
-    (world / "incoming" / f"{name}.txt").write_text(f"{line}\n" * 6)
+    """A file to annotate, which is as old wherever and whenever it is written."""
+    path = world / "incoming" / f"{name}.txt"
+    path.write_text(f"{line}\n" * 6)
+    os.utime(path, (1, 1))
 
 
 def write_labels(world: Path, name: str, sentences: list) -> None:
@@ -115,31 +119,21 @@ def outcomes_of(world: Path, number: int) -> dict[str, str]:
 
 
 def describe(world: Path) -> dict[str, object]:
-    """All that two worlds in which the same was done have in common: times and places are left out."""
+    """All that is alike in a world, at the same place, in which the same was done: times are left out."""
     runs = {
         str(path.relative_to(world)): path.read_bytes()
-        for path in sorted((world / "entities").rglob("*"))
-        if path.is_file() and path.parent.name in ("data", "dead")
+        for path in (world / "entities").rglob("*")
+        if path.is_file() and (path.parent.name in ("data", "dead") or path.name == "_SUCCESS")
     }
-    places = {str(path.relative_to(world)) for path in (world / "entities").glob("cycle=*/run=*/_SUCCESS")}
-    history = [
-        {key: entry[key] for key in ("kind", "champion", "replaces", "verdict")} for entry in read_history(world)
-    ]
-    refusals = sorted(path.name for path in (world / "registry" / "refusals").glob("*.json"))
-    records = sorted(path.name for path in (world / "registry" / "records").glob("*.json"))
-    cycles = {
-        str(path.relative_to(world)): _strip(json.loads(path.read_text()), world)
-        for path in sorted((world / "state" / "cycles").rglob("*.json"))
+    documents = {
+        str(path.relative_to(world)): _strip(json.loads(path.read_text()))
+        for folder in ("registry/history", "registry/refusals", "registry/records", "state/cycles")
+        for path in (world / folder).rglob("*.json")
     }
-    return {"runs": sorted(runs), "places": places, "history": history, "refusals": refusals, "records": records} | {
-        "cycles": cycles
-    }
+    return {**runs, **documents}
 
 
-def _strip(value: object, world: Path) -> object:
+def _strip(value: object) -> object:
     if isinstance(value, dict):
-        left_out = ("at", "version", "seconds")
-        return {key: _strip(item, world) for key, item in value.items() if key not in left_out}
-    if isinstance(value, list):
-        return [_strip(item, world) for item in value]
-    return value.replace(str(world), "WORLD") if isinstance(value, str) else value
+        return {key: _strip(item) for key, item in value.items() if key not in ("at", "token", "seconds")}
+    return [_strip(item) for item in value] if isinstance(value, list) else value

@@ -100,15 +100,23 @@ def test_a_model_is_kept_current(world, capsys):
     assert len(read_history(world)) == 2
 
 
+def prepare(prepared, folder):
+    """A world whose second cycle has everything to do."""
+    world = copy_world(prepared, folder, reannotate="latest")
+    write_texts(world, "a")
+    assert cycle(world) == 0
+    write_texts(world, "b")
+    write_labels(world, "monday", NEW)
+    return world
+
+
 def test_killed_before_and_after_every_record_it_ends_in_the_same_state(prepared, tmp_path, monkeypatch):
-    worlds = [copy_world(prepared, tmp_path / name, reannotate="latest") for name in ("whole", "killed")]
-    for world in worlds:
-        write_texts(world, "a")
-        assert cycle(world) == 0
-        write_texts(world, "b")
-        write_labels(world, "monday", NEW)
-    whole, killed = worlds
-    assert cycle(whole) == 0
+    world = prepare(prepared, tmp_path / "world")
+    assert cycle(world) == 0
+    whole = describe(world)
+    n_steps = len(outcomes_of(world, 2))
+    world.rename(tmp_path / "whole")
+    prepare(prepared, world)
     n_deaths = 0
 
     def mortal(function, *, dies_after):
@@ -119,16 +127,16 @@ def test_killed_before_and_after_every_record_it_ends_in_the_same_state(prepared
 
         return act
 
-    names = ["begin_cycle", *["record_result"] * len(outcomes_of(whole, 2))]
+    names = ["begin_cycle", *["record_result"] * n_steps]
     for name in names:
         for dies_after in (False, True):
             with monkeypatch.context() as patch, pytest.raises(KilledError):
                 patch.setattr(training.cycles, name, mortal(getattr(training.cycles, name), dies_after=dies_after))
-                cycle(killed)
+                cycle(world)
             n_deaths += 1
     assert n_deaths == 12
-    assert cycle(killed) == 0
-    assert describe(killed) == describe(whole)
+    assert cycle(world) == 0
+    assert describe(world) == whole
 
 
 def test_a_candidate_that_was_rolled_back_meanwhile_is_not_promoted_again(world, monkeypatch):
@@ -202,7 +210,7 @@ def test_a_file_that_changed_is_new(world):
     write_texts(world, "a")
     assert cycle(world) == 0
     write_texts(world, "a", "otto went to oslo .")
-    os.utime(world / "incoming/a.txt", (1, 1))
+    os.utime(world / "incoming/a.txt", (2, 2))
     assert cycle(world) == 0
     assert len(run_names(world, 1)) == len(run_names(world, 2)) == 1
 
@@ -228,7 +236,7 @@ def test_a_rollback_is_annotated_again_where_that_is_asked_for(world):
 
 
 @pytest.mark.parametrize(
-    ("prepare", "message"),
+    ("spoil", "message"),
     [
         (lambda world: None, "expected input files at"),
         (lambda world: write_labels(world, "odd", [(["anna"], ["B-animal"])]), "expected labels"),
@@ -240,12 +248,12 @@ def test_a_rollback_is_annotated_again_where_that_is_asked_for(world):
         (lambda world: (world / "dev.conll").unlink(), "check --dev"),
     ],
 )
-def test_what_could_not_come_to_an_end_is_not_begun(prepare, message, world, capsys):
+def test_what_could_not_come_to_an_end_is_not_begun(spoil, message, world, capsys):
     if message != "expected input files at":
         write_texts(world, "a")
         if "labels" not in message and "trained on" not in message:
             write_labels(world, "monday", NEW)
-    prepare(world)
+    spoil(world)
     assert cycle(world) == 2
     assert message in capsys.readouterr().err
     assert not (world / "state/cycles").exists()

@@ -43,39 +43,52 @@ def is_there(world, trace, before):
     return bool({path for path in world.glob(pattern)} - before)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Training takes longer than what else is killed."""
+    monkeypatch.setattr("tests.faults.children._PATIENCE_S", _PATIENCE_S)
+
+
+def prepare(prepared, folder):
+    """A world whose second cycle has everything to do."""
+    world = copy_world(prepared, folder, reannotate="all")
+    write_texts(world, "a")
+    assert cycle(world) == 0
+    write_texts(world, "b")
+    write_labels(world, "monday", NEW)
+    return world
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_killed_at_every_trace_it_leaves_a_cycle_ends_as_an_undisturbed_one(base, tmp_path):
-    prepared = make_world(tmp_path / "prepared", base)
-    whole, killed = (copy_world(prepared, tmp_path / name, reannotate="all") for name in ("whole", "killed"))
-    for world in (whole, killed):
-        write_texts(world, "a")
-        assert cycle(world) == 0
-        write_texts(world, "b")
-        write_labels(world, "monday", NEW)
-    assert start(whole, tmp_path / "undisturbed").wait().status == 0
-    before = set(killed.rglob("*"))
+    prepared, world = make_world(tmp_path / "prepared", base), tmp_path / "world"
+    prepare(prepared, world)
+    assert start(world, tmp_path / "undisturbed").wait().status == 0
+    whole = describe(world)
+    world.rename(tmp_path / "whole")
+    before = set(prepare(prepared, world).rglob("*"))
     n_kills = 0
     for number, trace in enumerate(TRACES):
-        child = start(killed, tmp_path / f"child-{number}")
+        child = start(world, tmp_path / f"child-{number}")
         deadline = time.monotonic() + _PATIENCE_S
-        while not is_there(killed, trace, before) and child.is_running() and time.monotonic() < deadline:
+        while not is_there(world, trace, before) and child.is_running() and time.monotonic() < deadline:
             time.sleep(0.001)
         child.kill()
         ended = child.wait(is_tidy=False)
         assert ended.status in (0, -signal.SIGKILL), ended.err
-        assert is_there(killed, trace, before), (trace, ended.err)
+        assert is_there(world, trace, before), (trace, ended.err)
         n_kills += ended.status == -signal.SIGKILL
     # The last trace is of the last step: what is killed then has nothing left to do but to say so.
     assert n_kills >= len(TRACES) - 1
-    last = start(killed, tmp_path / "last").wait()
+    last = start(world, tmp_path / "last").wait()
     assert last.status == 0, last.err
-    assert outcomes_of(killed, 2)["promote"] == "promoted"
-    assert describe(killed) == describe(whole)
+    assert outcomes_of(world, 2)["promote"] == "promoted"
+    assert describe(world) == whole
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_of_two_cycles_at_once_one_works_and_the_other_says_so(base, tmp_path):
     world = copy_world(make_world(tmp_path / "prepared", base), tmp_path / "world")
     write_texts(world, "a")

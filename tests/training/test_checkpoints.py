@@ -10,7 +10,14 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from schemas.checkpoints import CARD_NAME, CheckpointCard, DataFile, FileScore
 from schemas.errors import CheckpointError, ConfigError, ModelError
 from schemas.scores import LabelScore
-from training.checkpoints import check_output, load_verified, publish_checkpoint, render_readme, write_model
+from training.checkpoints import (
+    check_output,
+    is_publishing,
+    load_verified,
+    publish_checkpoint,
+    render_readme,
+    write_model,
+)
 from training.encoders import load_model, open_encoder
 from training.examples import LabelledSentence, build_bio_tags, cut_windows
 from training.scorer import predict
@@ -110,10 +117,12 @@ def test_a_checkpoint_whose_publishing_was_killed_is_published_again(aside, tmp_
             with pytest.raises(KeyboardInterrupt):
                 publish_checkpoint(aside, work, CARD, command="spanmill train")
         check_output(output, work_name=".training")
+        assert is_publishing(work)
         assert not (output / "model.safetensors").exists()
     publish_checkpoint(aside, work, CARD, command="spanmill train")
     assert (output / "model.safetensors").read_bytes() == b"weights"
     assert not work.exists()
+    assert not is_publishing(work)
 
 
 def test_render_readme_names_data_scores_and_command():

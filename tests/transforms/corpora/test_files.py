@@ -3,6 +3,7 @@
 import bz2
 import dataclasses
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -20,6 +21,7 @@ from schemas.slices import FileRef
 from transforms.corpora.files import (
     check_unchanged,
     compression_of,
+    digest_file,
     display_uri,
     list_files,
     open_file,
@@ -64,6 +66,20 @@ def memory_folder():
 def read_all(file, **options):
     with open_stream(file, **options) as stream:
         return stream.read()
+
+
+def test_list_files_finds_nothing_where_that_is_right_too(make_file, tmp_path):
+    make_file("a.txt", b"a")
+    patterns = [str(tmp_path / name) for name in ("*.txt", "nowhere/*.txt")]
+    assert [file.uri for file in list_files(patterns, allow_none=True)] == [str(tmp_path / "a.txt")]
+    with pytest.raises(ConfigError, match="expected input files at"):
+        list_files(patterns)
+
+
+@each_compression
+def test_digest_file_is_that_of_the_decompressed_bytes(make_file, suffix):
+    file = make_file(f"a.txt.{suffix}", COMPRESS[suffix](LINES))
+    assert digest_file(file) == hashlib.sha256(LINES).hexdigest()
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
