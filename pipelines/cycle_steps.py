@@ -5,7 +5,6 @@ beginning of its cycle, in the results of the steps before it, or in the registr
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import annotate, drift, registry, train
 from pipelines.cycle_config import ALL, FIRST, LATEST, NONE, PREVIOUS, CycleConfig
+from pipelines.gating import digest_gates
 from schemas.cycles import (
     ADAPT,
     ANNOTATE,
@@ -211,7 +211,7 @@ def _promote(job: CycleJob) -> StepResult:
         raise ConfigError("expected a table [promote] for the candidate of this cycle, found none; bring it back")
     place = job.config.settings.registry
     store = open_store(place)
-    # Who was judged before a kill is not judged again: somebody may have rolled back since, and clocks are not exact.
+    # Who was judged before a kill is not judged again: somebody may have rolled back, and speeds are never the same.
     decided = _find_entry(job, store) or _find_refusal(store, candidate, settings.gates)
     if decided is None:
         status = registry.run_promote(
@@ -249,7 +249,7 @@ def _find_refusal(store: "Store", candidate: str, gates: str = "") -> StepResult
 
     found = [refusal for refusal in read_refusals(store) if refusal.digest == candidate]
     if gates:
-        wanted = (find_champion(read_history(store)), hashlib.sha256(Path(gates).read_bytes()).hexdigest())
+        wanted = (find_champion(read_history(store)), digest_gates(gates))
         found = [one for one in found if (one.verdict.champion, one.verdict.gates_digest) == wanted]
     if not found:
         return None

@@ -55,10 +55,10 @@ def read_gates(name: str) -> GatesFile:
     """
     from training.gates.gates import parse_gates
 
+    text = _read(name)
     try:
-        text = Path(name).read_bytes()
         content = tomllib.loads(text.decode("utf-8"))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ConfigError(f"cannot read --gates {name!r}: {error}") from error
     sets = content.pop("sets", None)
     if not isinstance(sets, dict) or not sets:
@@ -67,6 +67,15 @@ def read_gates(name: str) -> GatesFile:
     read = tuple(_read_set(key, value, name) for key, value in sets.items())
     gates.check({item.name: item.support for item in read})
     return GatesFile(gates=gates, sets=read, digest=hashlib.sha256(text).hexdigest())
+
+
+def digest_gates(name: str) -> str:
+    """SHA-256 of a file of gates, hex, as verdicts have it.
+
+    Raises:
+      ConfigError: the file cannot be read.
+    """
+    return hashlib.sha256(_read(name)).hexdigest()
 
 
 def check_unseen(file: GatesFile, record: CheckpointRecord) -> None:
@@ -124,6 +133,13 @@ def judge_candidate(
         gates=found,
         sets=tuple(item.score() for item in measured.values()),
     )
+
+
+def _read(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read --gates {name!r}: {error}") from error
 
 
 def _read_set(name: str, value: Any, where: str) -> "GoldSet":
