@@ -284,6 +284,8 @@ def _pending(job: _Job) -> list["Slice"]:
 
 def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]:
     """Reconciles storage with the plan, then writes report, manifest and `_SUCCESS`."""
+    from schemas.costs import Prices
+
     planned = PlannedRun(
         store=job.store,
         state=job.state,
@@ -291,6 +293,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
         model=", ".join(map(_show, job.options.adapter or job.options.tagger or (job.options.model,))),
         corpus=job.corpus,
         report_documents=job.options.report_documents,
+        prices=Prices.parse(job.options.price_per_hour),
     )
     return finish_run(planned, ran, seconds)
 
@@ -345,11 +348,13 @@ def _lies_under(file: "FileRef", output: str) -> bool:
 
 
 def _check_ranges(options: AnnotateOptions) -> None:
+    from schemas.costs import Prices
     from transforms.corpora.conll import parse_columns
 
     if not 0 <= options.max_failed_fraction <= 1:
         raise ConfigError(f"expected --max-failed-fraction between 0 and 1, found {options.max_failed_fraction}")
     parse_columns(options.conll_columns)
+    Prices.parse(options.price_per_hour)
     for name in ("batch_tokens", "slice_size", "report_documents"):
         if getattr(options, name) < 0:
             raise ConfigError(f"expected --{name.replace('_', '-')} of 0 or more, found {getattr(options, name)}")

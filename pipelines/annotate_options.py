@@ -85,4 +85,7 @@ class AnnotateOptions:
     max_failed_fraction: float = option("more failed documents than this end with exit status 3", 0.01)
     allow_removed_inputs: bool = option("keep annotations of input files that are gone", default=False)
     report_documents: int = option("documents shown in the report, with their text", 30)
+    price_per_hour: tuple[str, ...] = option(
+        "price of an hour of a worker, or of a core or gpu that it uses, for the report", (), metavar="[WHAT=]PRICE"
+    )
     progress: bool = option("show progress", default=True)

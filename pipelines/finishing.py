@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.versions import versions
 
 if TYPE_CHECKING:
+    from schemas.costs import Prices
     from schemas.slices import Slice
     from transforms.corpora.documents import CorpusConfig
     from transforms.storage.runs import RunState
@@ -26,6 +27,7 @@ class PlannedRun:
       model: what made it, in words; its digest is in the settings.
       corpus: how its input is read again, for the documents in the report.
       report_documents: how many of these there are.
+      prices: what an hour costs, where that is known.
     """
 
     store: "Store"
@@ -34,6 +36,7 @@ class PlannedRun:
     model: str
     corpus: "CorpusConfig"
     report_documents: int
+    prices: "Prices | None" = None
 
 
 def finish_run(run: PlannedRun, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def finish_run(run: PlannedRun, ran: Sequence["Slice"], seconds: float) -> dict[
         "seconds": seconds,
         "documents_this_start": this_start.documents,
         "tokens_this_start": this_start.tokens,
+        "prices": run.prices,
     }
     report = build_report(total, run=described)
     shown = SampleConfig(

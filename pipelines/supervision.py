@@ -18,6 +18,7 @@ from schemas.errors import DeviceError, MemoryExhaustedError, PipelineError
 from transforms.storage.commits import Member, claim_slice
 from transforms.workers.heartbeats import connect
 from transforms.workers.subprocesses import Child, describe_status
+from transforms.workers.usage import METER
 
 if TYPE_CHECKING:
     from schemas.slices import Slice
@@ -181,6 +182,7 @@ def serve(
     """What a worker does: it annotates every slice that no other has begun."""
     if cores:
         os.sched_setaffinity(0, cores)
+    METER.open()
     connect(connection.send)
     try:
         work.run(slices, member)

@@ -30,6 +30,8 @@ class Tally:
       windows: windows they were cut into.
       computed_tokens: tokens the model computed, with overlap, special tokens and padding.
       seconds: time by stage, summed over workers; tokenizing runs beside the forward pass.
+      used: seconds of workers, cores and GPUs by name, all stages together, and among those of workers `load`, in which
+        models were loaded; empty by earlier versions.
       counts: what else taggers count, by name.
       pieces: tokens that the tokenizer has in its vocabulary, `known`, and those that stand for text it has not,
         `unknown`; empty where that is not counted, as by earlier versions.
@@ -49,6 +51,7 @@ class Tally:
     windows: int = 0
     computed_tokens: int = 0
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    used: Mapping[str, float] = dataclasses.field(default_factory=dict)
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
     forms: FormSketch = FormSketch()  # noqa: RUF009 - frozen, so safe to share

@@ -6,6 +6,7 @@ annotated one by one in a process of their own.
 
 import dataclasses
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.shared import Shared
 
+from schemas.receipts import Tally
 from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
 from transforms.models.tagger import TaggerConfig
 from transforms.read import SlicePart
@@ -61,6 +63,7 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
         self._shared = Shared()
         self._annotator: Annotator | None = None
         self._isolated: IsolatedAnnotator | None = None
+        self._untold = Tally()
         self._loads = Metrics.counter("AnnotateDocuments", "model-loads")
         self._documents = Metrics.counter("AnnotateDocuments", "documents")
 
@@ -105,8 +108,9 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
                 part,
                 table=annotated.annotations,
                 rejects=part.rejects + annotated.rejects,
-                tally=part.tally + annotated.tally,
+                tally=part.tally + annotated.tally + self._untold,
             )
+            self._untold = Tally()
 
     def teardown(self) -> None:
         self._annotator = None
@@ -114,8 +118,10 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
 
     def _open(self) -> Annotator:
         if self._annotator is None:
+            started = time.perf_counter()
             self._weights = self._shared.acquire(self._load, tag=self._model)
             self._annotator = Annotator(self._tagger.build(self._weights), self._entities, model=self._model)
+            self._untold += Tally(used={"load": time.perf_counter() - started})
         return self._annotator
 
     def _isolate(self) -> IsolatedAnnotator:

@@ -11,6 +11,7 @@ from schemas.receipts import Tally
 from transforms.read import SlicePart
 from transforms.storage.commits import SliceWriter
 from transforms.storage.store import open_store
+from transforms.workers.usage import METER
 
 
 @dataclasses.dataclass
@@ -48,7 +49,7 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         self._store = open_store(self._run)
-
+        METER.open()
         self._writer: SliceWriter | None = None
 
     def start_bundle(self) -> None:
@@ -70,7 +71,7 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
             )
         self._next += 1
         self._writer.write(part.table, part.rejects, part.tally)
-        spent = Tally(seconds={"write": time.perf_counter() - started})
+        spent = Tally(seconds={"write": time.perf_counter() - started}, used=METER.read())
         self._writer.write(None, (), spent)
         if part.is_last:
             receipt = self._writer.commit()
@@ -82,6 +83,7 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
             raise StorageError(f"expected the last part of slice {self._slice_id}, found the end of the bundle")
 
     def teardown(self) -> None:
+        METER.close()
         self._close()
 
     def _close(self) -> None:

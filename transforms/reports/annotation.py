@@ -12,8 +12,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from schemas.costs import RESOURCES, Prices
 from schemas.receipts import SCORE_BINS, STAGES, Tally
 from transforms.reports import annotation_charts, charts
+from transforms.reports.costs import describe_costs
 from transforms.reports.excerpts import Sample, mark_excerpts
 from transforms.reports.pages import render_page
 from transforms.scoring.matching import score_matches
@@ -32,7 +34,7 @@ def build_report(tally: Tally, *, run: Mapping[str, Any]) -> dict[str, Any]:
       tally: counts of the whole run.
       run: `fingerprint`, `settings`, `versions`, `model` (name, digest), `inputs` (mappings of uri, size_bytes, rows)
         and `seconds` (wall time of this start); for the rates also `documents_this_start` and `tokens_this_start`,
-        because a resumed run did part of its documents before.
+        because a resumed run did part of its documents before; for what it cost, `prices`.
     """
     seconds = run["seconds"]
     return {
@@ -57,6 +59,7 @@ def build_report(tally: Tally, *, run: Mapping[str, Any]) -> dict[str, Any]:
         "documents_per_s": _divide(run.get("documents_this_start"), seconds),
         "tokens_per_s": _divide(run.get("tokens_this_start"), seconds),
         "stages": _share_seconds(tally.seconds),
+        "costs": _report_costs(tally, run.get("prices")),
         "counts": dict(sorted(tally.counts.items())),
         "scores": _report_scores(tally.matches),
     }
@@ -80,6 +83,7 @@ def render_html(report: Mapping[str, Any], samples: Sequence[Sample]) -> str:
         "samples": [(sample, list(mark_excerpts(sample))) for sample in samples],
         "has_gold": any(sample.gold is not None for sample in samples),
         "scored": sorted((report["scores"] or {"labels": []})["labels"], key=lambda row: labels.index(row["label"])),
+        "usage": list(describe_costs(report.get("costs"))),
         "stages": {stage: report["stages"][stage] for stage in order_stages(report["stages"])},
         "dead_letters": rank_counts(report["dead_letters_by_error"]),
         "settings": list(_flatten(report["settings"])),
@@ -110,6 +114,25 @@ def _share_seconds(seconds: Mapping[str, float]) -> dict[str, dict[str, float | 
     total = sum(seconds.values())
     return {
         stage: {"seconds": seconds[stage], "share": _divide(seconds[stage], total)} for stage in order_stages(seconds)
+    }
+
+
+def _report_costs(tally: Tally, prices: Prices | None) -> dict[str, Any] | None:
+    """What all starts of a run have used; None where its receipts do not tell."""
+    if not tally.used:
+        return None
+    worker_s, model_s = tally.used.get("worker", 0.0), tally.seconds.get("forward", 0.0)
+    cost = prices.cost(tally.used) if prices else None
+    return {
+        **{f"{what}_seconds": tally.used.get(what, 0.0) for what in RESOURCES},
+        "load_seconds": tally.used.get("load", 0.0),
+        "model_seconds": model_s,
+        "other_seconds": max(0.0, worker_s - model_s),
+        "tokens_per_core_s": _divide(tally.tokens, tally.used.get("core", 0.0)),
+        "prices_per_hour": prices.to_json() if prices else {},
+        "cost": cost,
+        "cost_per_million_tokens": _divide(None if cost is None else 1e6 * cost, tally.tokens),
+        "cost_per_million_documents": _divide(None if cost is None else 1e6 * cost, tally.documents),
     }
 
 

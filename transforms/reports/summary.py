@@ -9,6 +9,7 @@ from rich.text import Text
 
 from transforms.reports import charts, findings
 from transforms.reports.annotation import order_stages, rank_counts
+from transforms.reports.costs import describe_costs
 from transforms.reports.figures import format_duration, format_rate, format_share
 
 
@@ -58,6 +59,8 @@ def _summary_tables(report: Mapping[str, Any]) -> Iterator[Table]:
         stages = [(stage, report["stages"][stage]) for stage in order_stages(report["stages"])]
         times = [(stage, format_duration(value["seconds"]), format_share(value["share"])) for stage, value in stages]
         yield make_table("time, summed over workers", ("stage", "time", "share"), times)
+    if usage := list(describe_costs(report.get("costs"))):
+        yield make_table("what all starts used, summed over workers", ("what", "used"), usage)
 
 
 def print_evaluation(report: Mapping[str, Any], console: Console) -> None:
