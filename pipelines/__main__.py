@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from pipelines.logs import complain, logging_as, take_format
 from schemas.errors import ConfigError, PipelineError
 
 JOBS = {
@@ -29,7 +30,11 @@ JOBS = {
 _MODULES = {"import": "import_labels"}
 """Jobs whose name is none that a module can be imported by."""
 
-USAGE = "usage: spanmill JOB [options]\n\n{jobs}\n\nspanmill JOB --help lists the options of a job."
+USAGE = """usage: spanmill JOB [options]
+
+{jobs}
+
+spanmill JOB --help lists the options of a job; with --log-format json any of them logs JSON lines."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,14 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     job, *rest = words
     try:
+        format_, rest = take_format(rest)
+    except ConfigError as error:
+        complain(error)
+        return 2
+    with logging_as(format_, job):
+        return _run(job, rest)
+
+
+def _run(job: str, arguments: Sequence[str]) -> int:
+    try:
         if job not in JOBS:
             raise ConfigError(f"expected a job of {sorted(JOBS)}, found {job!r}")  # noqa: TRY301
-        status: int = importlib.import_module(f"pipelines.{_MODULES.get(job, job)}").main(rest)
+        status: int = importlib.import_module(f"pipelines.{_MODULES.get(job, job)}").main(arguments)
     except ConfigError as error:
-        print(f"spanmill: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except PipelineError as error:
-        print(f"spanmill: {error}", file=sys.stderr)
+        complain(error)
         return 1
     except BrokenPipeError:
         # The reader of our output went away (`spanmill ... | head`); nothing is left to tell it.

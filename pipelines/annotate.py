@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipelines.annotate_options import AnnotateOptions
 from pipelines.commands import record_command
 from pipelines.finishing import REPORT, PlannedRun, finish_run
+from pipelines.logs import log_context
+from pipelines.observing import observing
 from pipelines.options import parse_options, parse_pairs
 from pipelines.pinning import pin_model
 from pipelines.signals import stopping_on_signals
@@ -87,11 +89,20 @@ def annotate_corpus(
       ConfigError: options or input are wrong; nothing was loaded or written.
       PipelineError: the run failed; what is committed stays.
     """
+    with observing(options) as observer:
+        started = time.monotonic()
+        job = _plan(pin_model(options), beam_flags, expected, replaced)
+        observer.begin(job.root)
+        report = _do(job, beam_flags, started)
+        observer.complete(job.store, report)
+        return Annotated(observer.end(_conclude(job, report)), job.root)
+
+
+def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any]:
+    """Does what is not done yet; returns the report."""
     from transforms.storage.runs import is_complete, pending_slices
 
-    started = time.monotonic()
-    options = pin_model(options)
-    job = _plan(options, beam_flags, expected, replaced)
+    options = job.options
     report = _read_report(job) if is_complete(job.store, job.state.slices) else None
     if report is not None:
         _say(options, f"nothing to do: every document of {_show(job.root)} is annotated")
@@ -103,8 +114,9 @@ def annotate_corpus(
             job = dataclasses.replace(job, tagger=_set_budget(job, pending))
             started += time.monotonic() - planned  # Measuring a budget is no part of the run.
             _annotate(job, pending, beam_flags)
+        log_context(step="report")
         report = _finish(job, pending, time.monotonic() - started)
-    return Annotated(_conclude(job, report), job.root)
+    return report
 
 
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:

@@ -88,4 +88,6 @@ class AnnotateOptions:
     price_per_hour: tuple[str, ...] = option(
         "price of an hour of a worker, or of a core or gpu that it uses, for the report", (), metavar="[WHAT=]PRICE"
     )
+    metrics_file: str = option("file of metrics for Prometheus' text-file collector", "", metavar="FILE.prom")
+    lineage: str = option("file or server that OpenLineage events go to", "", metavar="FILE|URL")
     progress: bool = option("show progress", default=True)
