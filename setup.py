@@ -67,6 +67,7 @@ setup(
         "transforms",
         "transforms.combining",
         "transforms.corpora",
+        "transforms.estimating",
         "transforms.export",
         "transforms.labelling",
         "transforms.lake",

@@ -16,6 +16,7 @@ JOBS = {
     "cycle": "keep a model current: annotate, drift, adapt, promote, in one command for cron or Airflow",
     "distill": "train a small tagger on what another was sure of",
     "drift": "tell whether a later run has drifted away from an earlier one",
+    "estimate": "tell from a short sample how long a run will take and what it will cost",
     "evaluate": "score annotations against gold and explain the result",
     "export": "make an engine of a model that runs faster in ONNX Runtime or OpenVINO",
     "import": "read labelled documents back, check them and write files to train on",

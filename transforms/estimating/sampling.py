@@ -1,0 +1,143 @@
+"""Documents drawn from all over a corpus, without reading the whole of it.
+
+    files by size ──> places at equal distances in bytes ──> a slice at each ──> documents, as the run would read them
+
+A place falls into a file as likely as the file is large, so that what is measured per byte at each place, times the
+bytes of the corpus, is an estimate of the whole without bias (Hansen and Hurwitz, 1943), whatever differs between
+files.
+"""
+
+import bisect
+import dataclasses
+import itertools
+import random
+import time
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.errors import ConfigError, FileError
+from schemas.slices import FileRef, Slice
+from transforms.corpora.documents import CorpusConfig
+from transforms.corpora.formats import read_parts, survey_file
+
+_MOST_TEXT_BYTES = 4 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What lies at one place of the corpus.
+
+    Attributes:
+      documents: documents there, as the run would read them; none where there are none.
+      sizes: bytes of the text of each.
+      documents_per_byte: how many documents there are per byte of the files there.
+      text_per_byte: bytes of text per byte of the files.
+      read_seconds_per_byte: seconds of reading per byte of text.
+      slice_bytes: bytes of the file that make a slice there, which may be more than was asked for.
+      plan_seconds_per_byte: seconds of cutting the file into slices per byte of it.
+    """
+
+    documents: pa.Table | None
+    sizes: tuple[int, ...] = ()
+    documents_per_byte: float = 0.0
+    text_per_byte: float = 0.0
+    read_seconds_per_byte: float = 0.0
+    slice_bytes: float = 0.0
+    plan_seconds_per_byte: float = 0.0
+
+    def cut(self, n_bytes: int, rng: random.Random) -> tuple[pa.Table, int] | None:
+        """Neighbouring documents from a random one on, one at least, and the bytes of their texts.
+
+        Args:
+          n_bytes: bytes of text that are wanted; the last document may exceed them.
+          rng: chooses the first; after the last document comes the first, so that all are as likely.
+        """
+        if self.documents is None or not sum(self.sizes):
+            return None
+        first = rng.randrange(len(self.sizes))
+        chosen: list[int] = []
+        total = 0
+        for at in itertools.islice(itertools.cycle(range(len(self.sizes))), first, first + len(self.sizes)):
+            chosen.append(at)
+            total += self.sizes[at]
+            if total >= n_bytes:
+                break
+        return self.documents.take(pa.array(chosen)), total
+
+
+def draw_places(
+    files: Sequence[FileRef], corpus: CorpusConfig, *, n_places: int, slice_bytes: int, rng: random.Random
+) -> list[Draw]:
+    """What lies at places spread over the bytes of a corpus.
+
+    Args:
+      files: its files.
+      corpus: how documents are found in them.
+      n_places: how many places; a small corpus has fewer that differ.
+      slice_bytes: size of a slice, as the run would have it; large ones are read in part.
+      rng: chooses where the first one lies, and the slice at each.
+
+    Raises:
+      ConfigError: the files hold nothing, or one of them cannot be read.
+    """
+    ends = list(itertools.accumulate(file.size_bytes for file in files))
+    if not ends or not ends[-1]:
+        raise ConfigError("expected input that holds something, found none; there is nothing to estimate")
+    step, offset = ends[-1] / n_places, rng.random()
+    places = [min((at + offset) * step, ends[-1] - 1) for at in range(n_places)]
+    draws: list[Draw] = []
+    for number, found in itertools.groupby(places, key=lambda place: bisect.bisect_right(ends, place)):
+        try:
+            draws += _draw_from(files[number], corpus, (len(list(found)), min(slice_bytes, _MOST_TEXT_BYTES)), rng)
+        except FileError as error:
+            raise ConfigError(f"{error}; mend the file or leave it out") from error
+    return draws
+
+
+def _draw_from(file: FileRef, corpus: CorpusConfig, wanted: tuple[int, int], rng: random.Random) -> Iterator[Draw]:
+    """What lies at a wanted number of places of one file, which is cut once into slices of a wanted size."""
+    n_places, slice_bytes = wanted
+    started = time.perf_counter()
+    slices = survey_file(file, corpus, slice_bytes).slices
+    plan_s = (time.perf_counter() - started) / file.size_bytes
+    weights = [_weigh(slice_) for slice_ in slices]
+    if not sum(weights):
+        yield from [Draw(documents=None, plan_seconds_per_byte=plan_s)] * n_places
+        return
+    ends = list(itertools.accumulate(weights))
+    for at in range(n_places):
+        place = (at + rng.random()) * ends[-1] / n_places
+        slice_ = slices[min(bisect.bisect_right(ends, place), len(slices) - 1)]
+        yield _read(slice_, corpus, file.size_bytes * _weigh(slice_) / ends[-1], plan_s)
+
+
+def _read(slice_: Slice, corpus: CorpusConfig, n_bytes: float, plan_s: float) -> Draw:
+    """The documents of a slice, or enough of them; `n_bytes` is its share of the file."""
+    tables: list[pa.Table] = []
+    n_rows = text_bytes = 0
+    started = time.perf_counter()
+    for part in read_parts(slice_, corpus):
+        tables.append(part.documents)
+        n_rows += part.documents.num_rows + len(part.rejects)
+        text_bytes += pc.sum(pc.binary_length(part.documents.column("text"))).as_py() or 0
+        if text_bytes >= _MOST_TEXT_BYTES:
+            break
+    seconds = time.perf_counter() - started
+    documents = pa.concat_tables(tables)
+    sizes = pc.fill_null(pc.binary_length(documents.column("text")), 0).to_pylist()
+    return Draw(
+        documents=documents,
+        sizes=tuple(sizes),
+        documents_per_byte=slice_.rows / n_bytes,
+        text_per_byte=text_bytes * slice_.rows / n_rows / n_bytes,
+        read_seconds_per_byte=seconds / text_bytes if text_bytes else 0.0,
+        slice_bytes=n_bytes,
+        plan_seconds_per_byte=plan_s,
+    )
+
+
+def _weigh(slice_: Slice) -> int:
+    """How much of its file a slice is: bytes where they are known, else documents."""
+    return slice_.end - slice_.start if slice_.format in ("jsonl", "text") else slice_.rows
