@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.logs import log_context
+from pipelines.signals import BEFORE_END
 from pipelines.versions import versions
 from schemas.errors import ConfigError, PipelineError
 
@@ -63,6 +64,12 @@ class Observer:
             words = str(error) if isinstance(error, PipelineError) else type(error).__name__
             _try(self._lineage.fail, self._data, words)
 
+    def stop(self, status: int) -> None:
+        """A signal ends the job."""
+        self.end(status)
+        if self._lineage and self._data:
+            _try(self._lineage.abort, self._data)
+
     def end(self, status: int) -> int:
         """The job ends with an exit status, which comes back."""
         if path := self._options.metrics_file:
@@ -75,18 +82,21 @@ class Observer:
 
 @contextlib.contextmanager
 def observing(options: "AnnotateOptions") -> Iterator[Observer]:
-    """Tells of what happens in the body, also of an error that leaves it.
+    """Tells of what happens in the body, also of an error that leaves it and of a signal that ends it.
 
     Raises:
       ConfigError: what a person wants to be told cannot be.
     """
     log_context(step="plan")
     observer = Observer(options)
+    BEFORE_END.append(observer.stop)
     try:
         yield observer
     except Exception as error:
         observer.fail(error)
         raise
+    finally:
+        BEFORE_END.remove(observer.stop)
 
 
 def _tell_complete(lineage: "Lineage", data: str, store: "Store", report: Mapping[str, Any]) -> None:

@@ -5,8 +5,11 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+BEFORE_END: list[Callable[[int], None]] = []
+"""What is told the exit status before a signal ends this process."""
 
 
 @contextlib.contextmanager
@@ -25,6 +28,9 @@ def stopping_on_signals(advice: str, *, scratch: Path | None = None) -> Iterator
                 os.kill(child, signal.SIGKILL)
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
+        for tell in BEFORE_END:
+            with contextlib.suppress(Exception):
+                tell(128 + number)
         os._exit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,9 +1,11 @@
 """What annotate tells those who watch: metrics in a file and lineage as events, however a run ends."""
 
 import json
+import signal
 
 import pytest
 
+from pipelines import signals
 from tests.pipelines.conftest import run_folder
 
 CANARY = "Zebulon"
@@ -17,7 +19,10 @@ def watched(annotate, tmp_path):
 
     def run(*arguments, source):
         told = ["--metrics-file", tmp_path / "spanmill.prom", "--lineage", tmp_path / "events.jsonl"]
-        status = annotate(*told, *arguments, source=source)
+        try:
+            status = annotate(*told, *arguments, source=source)
+        except SystemExit as stopped:
+            status = stopped.code
         families = parser.text_string_to_metric_families((tmp_path / "spanmill.prom").read_text())
         metrics = {sample.name: sample.value for family in families for sample in family.samples}
         path = tmp_path / "events.jsonl"
@@ -49,6 +54,22 @@ def test_a_run_that_fails_tells_why(watched, corpus, monkeypatch):
     assert (status, metrics["spanmill_last_run_success"], metrics["spanmill_last_run_exit_status"]) == (1, 0, 1)
     assert [event["eventType"] for event in events] == ["START", "FAIL"]
     assert events[1]["run"]["facets"]["errorMessage"]["message"] == "expected a worker, found none"
+
+
+def test_a_run_that_is_stopped_tells_so_before_it_ends(watched, corpus, monkeypatch):
+    def stop(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    def leave(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr("pipelines.annotate._annotate", stop)
+    monkeypatch.setattr("pipelines.signals._children", list)
+    monkeypatch.setattr("os._exit", leave)
+    status, metrics, events = watched(source=corpus)
+    assert (status, metrics["spanmill_last_run_success"], metrics["spanmill_last_run_exit_status"]) == (143, 0, 143)
+    assert [event["eventType"] for event in events] == ["START", "ABORT"]
+    assert not signals.BEFORE_END
 
 
 def test_an_input_that_is_not_there_is_a_failed_run_without_lineage(watched, tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import ConfigError, ConflictError, StorageError
+from schemas.errors import ConfigError, ConflictError, PipelineError, StorageError
 from schemas.slices import display_text
 from transforms.storage.store import Store
 
@@ -99,9 +99,9 @@ def publish_run(catalog: Any, name: str, publication: Publication) -> Outcome:
     Raises:
       ConfigError: the catalog refuses the table or its columns.
       ConflictError: others change the table again and again.
-      StorageError: the run's files hold other rows than its receipts say, or nobody knows whether the commit happened.
+      StorageError: the run's files hold other rows than its receipts say, or the catalog or a store does not answer.
     """
-    from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+    from pyiceberg.exceptions import CommitFailedException
 
     if clash := sorted(set(_OWN_COLUMNS) & set(publication.schema.names)):
         raise ConfigError(
@@ -118,12 +118,15 @@ def publish_run(catalog: Any, name: str, publication: Publication) -> Outcome:
         except CommitFailedException:
             # Somebody else was first, with this run or with another.
             continue
-        except CommitStateUnknownException as error:
+        except PipelineError:
+            raise
+        except Exception as error:
+            # Catalogs and stores have errors of their own, after which nobody knows whether the commit came through.
             table = _open_table(catalog, name, publication.schema)
             if table.properties.get(publication.mark) != publication.digest:
                 raise StorageError(
-                    f"expected an answer to the commit of {name!r}, found none; publish again, which does nothing if "
-                    "the commit came through"
+                    f"cannot publish into {name!r}: {_describe(error)}; publish again, which does nothing if the "
+                    "commit came through after all"
                 ) from error
         return Outcome.PUBLISHED if known is None else Outcome.REPLACED
     raise ConflictError(f"expected {name!r} to hold still once in {_MOST_ATTEMPTS} attempts, found others faster")
@@ -204,4 +207,7 @@ def _relax(field: pa.Field) -> pa.Field:
 
 
 def _describe(error: Exception) -> str:
+    """What went wrong in one line, without what may be a value of a row."""
+    if isinstance(error, pa.ArrowException):
+        return type(error).__name__
     return display_text(str(error)) or type(error).__name__

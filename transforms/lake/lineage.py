@@ -52,7 +52,7 @@ class Lineage:
     def __init__(self, target: str, *, job: str, version: str, inputs: Sequence[str]) -> None:
         try:
             from openlineage.client import OpenLineageClient
-            from openlineage.client.event_v2 import Job, Run
+            from openlineage.client.event_v2 import Job
             from openlineage.client.facet_v2 import job_type_job, processing_engine_run
             from openlineage.client.uuid import generate_new_uuid
         except ImportError:
@@ -64,14 +64,15 @@ class Lineage:
             raise ConfigError(f"cannot send to --lineage {display_uri(target)!r}: {error}") from error
         self._inputs = tuple(dict.fromkeys(map(_root_of, inputs)))
         engine = processing_engine_run.ProcessingEngineRunFacet(name="spanmill", version=version)
-        self._run = Run(runId=str(generate_new_uuid()), facets={"processing_engine": engine})
+        self._id = str(generate_new_uuid())
+        self._facets: dict[str, Any] = {"processing_engine": engine}
         type_ = job_type_job.JobTypeJobFacet(processingType="BATCH", integration="SPANMILL", jobType="JOB")
         namespace = os.environ.get("OPENLINEAGE_NAMESPACE", "spanmill")
         self._job = Job(namespace=namespace, name=job, facets={"jobType": type_})
 
     def start(self, output: str) -> None:
         """Tells that the run begins, and what it will write."""
-        self._emit("START", self._run, {root: Amount() for root in self._inputs}, output, {}, {})
+        self._emit("START", output)
 
     def complete(
         self, output: str, *, read: Iterable[tuple[str, Amount]], written: Amount, schema: pa.Schema | None
@@ -94,42 +95,49 @@ class Lineage:
                 totals[max(roots, key=len)] += amount
         counted = statistics.OutputStatisticsOutputDatasetFacet(written.rows, written.size_bytes, written.files)
         fields = {"schema": schema_dataset.SchemaDatasetFacet([*map(_describe_field, schema)])} if schema else {}
-        self._emit("COMPLETE", self._run, totals, output, fields, {"outputStatistics": counted})
+        self._emit("COMPLETE", output, inputs=totals, facets=fields, counted={"outputStatistics": counted})
 
     def fail(self, output: str, message: str) -> None:
         """Tells that the run ended with an error, in words that hold no text of a document."""
-        from openlineage.client.event_v2 import Run
         from openlineage.client.facet_v2 import error_message_run
 
         error = error_message_run.ErrorMessageRunFacet(message=message, programmingLanguage="PYTHON")
-        run = Run(runId=self._run.runId, facets={**self._run.facets, "errorMessage": error})
-        self._emit("FAIL", run, {root: Amount() for root in self._inputs}, output, {}, {})
+        self._facets["errorMessage"] = error
+        self._emit("FAIL", output)
+
+    def abort(self, output: str) -> None:
+        """Tells that somebody stopped the run."""
+        self._emit("ABORT", output)
 
     def _emit(
         self,
         state: str,
-        run: Any,
-        inputs: Mapping[str, Amount],
         output: str,
-        facets: Mapping[str, Any],
-        counted: Mapping[str, Any],
+        *,
+        inputs: Mapping[str, Amount] | None = None,
+        facets: Mapping[str, Any] | None = None,
+        counted: Mapping[str, Any] | None = None,
     ) -> None:
-        from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent, RunState
+        from openlineage.client.event_v2 import InputDataset, OutputDataset, Run, RunEvent, RunState
         from openlineage.client.facet_v2 import input_statistics_input_dataset as statistics
 
         def describe(root: str, amount: Amount) -> Any:
+            namespace, name = _name_dataset(root)
             counts = statistics.InputStatisticsInputDatasetFacet(amount.rows, amount.size_bytes, amount.files)
-            return InputDataset(*_name_dataset(root), inputFacets={"inputStatistics": counts} if amount.files else {})
+            return InputDataset(namespace, name, inputFacets={"inputStatistics": counts} if amount.files else {})
+
+        namespace, name = _name_dataset(output)
+        inputs = inputs or {root: Amount() for root in self._inputs}
 
         self._client.emit(
             RunEvent(
                 eventTime=datetime.now(timezone.utc).isoformat(),
                 producer=_PRODUCER,
-                run=run,
+                run=Run(runId=self._id, facets=self._facets),
                 job=self._job,
                 eventType=RunState[state],
                 inputs=[describe(root, amount) for root, amount in inputs.items()],
-                outputs=[OutputDataset(*_name_dataset(output), facets=dict(facets), outputFacets=dict(counted))],
+                outputs=[OutputDataset(namespace, name, facets=dict(facets or {}), outputFacets=dict(counted or {}))],
             )
         )
 
