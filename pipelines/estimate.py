@@ -32,6 +32,8 @@ from documents at places spread over the corpus, which are annotated for about a
 _ESTIMATE = "estimate.json"
 _TEXT, _ID = "spanmill:text", "spanmill:id"
 _PILOT_BYTES, _LEAST_BYTES, _MOST_BYTES = 4 << 10, 2 << 10, 4 << 20
+_FULL_BYTES, _LEAST_PLACES = 16 << 10, 8
+"""Shorter pieces do not fill batches; rather than that, fewer places are measured, if these many are left."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,12 +73,16 @@ class _Piece:
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
-    """What was measured: pieces, places where nothing lies, workers, and the wall time of all."""
+    """What was measured: pieces, places where nothing lies, workers, and the wall time of all.
+
+    `packing` is how small the rows of all pieces are in one file, as a share of what they are in files of their own.
+    """
 
     pieces: tuple[_Piece, ...]
     empty: tuple["Draw", ...]
     workers: int
     seconds: float
+    packing: float
 
     @property
     def measures(self) -> tuple[_Piece, ...]:
@@ -135,7 +141,7 @@ def run(options: EstimateOptions, scratch: Path) -> int:
         "estimate_version": 1,
         "input": {"files": len(files), "size_bytes": sum(job.sizes)},
         "sample": {
-            "places": len(draws),
+            "places": len(sample.pieces) + len(sample.empty),
             "documents": sum(piece.receipt.rows for piece in sample.pieces),
             "text_bytes": sum(piece.text_bytes for piece in sample.pieces),
             "seconds": sample.seconds,
@@ -185,10 +191,12 @@ def _measure_all(
         piece.receipt.tally.used.get("load", 0.0) for piece in pilot.measures
     )
     pace /= sum(piece.text_bytes for piece in pilot.measures)
-    wanted = options.sample_seconds * workers / len(full) / max(pace, 1e-12)
-    n_bytes = int(max(_LEAST_BYTES, min(_MOST_BYTES, wanted)))
-    _say(options, f"annotating {n_bytes:,} bytes of text from each, by {workers:,} workers")
-    return _measure(options, draws, n_bytes, rng, (scratch / "sample", workers))
+    affordable = options.sample_seconds * workers / max(pace, 1e-12)
+    n_places = min(len(draws), max(_LEAST_PLACES, 4 * workers, int(affordable / _FULL_BYTES)))
+    n_bytes = int(max(_LEAST_BYTES, min(_MOST_BYTES, affordable / n_places)))
+    spread = [draws[at * len(draws) // n_places] for at in range(n_places)]
+    _say(options, f"annotating {n_bytes:,} bytes of text from {n_places:,} of them, by {workers:,} workers")
+    return _measure(options, spread, n_bytes, rng, (scratch / "sample", workers))
 
 
 def _measure(
@@ -214,19 +222,33 @@ def _measure(
     if status:
         raise PipelineError(f"expected the sample to be annotated, found exit status {status}")
     done = open_run(str(folder / "output"), flag="--output")
-    pieces = []
+    pieces, tables = [], []
     for slice_, receipt in zip(done.slices, read_receipts(done.store, done.slices), strict=True):
         number = int(Path(slice_.file.uri).stem)
         cut = cuts[number]
-        footers = [
-            pq.read_metadata(Path(done.root) / file["final"]).serialized_size
-            for file in receipt.files
-            if file["final"].endswith(".parquet")
-        ]
+        paths = [Path(done.root) / file["final"] for file in receipt.files if file["final"].endswith(".parquet")]
+        footers = [pq.read_metadata(path).serialized_size for path in paths]
+        tables += [pq.read_table(path) for path in paths if path.parent.name == "data"]
         if cut:
             pieces.append(_Piece(draws[number], cut[1], receipt, sum(footers)))
     empty = tuple(draw for draw, cut in zip(draws, cuts, strict=True) if not cut)
-    return _Sample(tuple(pieces), empty, workers, seconds)
+    return _Sample(tuple(pieces), empty, workers, seconds, _measure_packing(tables))
+
+
+def _measure_packing(tables: Sequence["pa.Table"]) -> float:
+    """The size of rows in one file, as a share of what they take in a file for each table; 1 for none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def size(table: "pa.Table") -> int:
+        written = pa.BufferOutputStream()
+        pq.write_table(table, written, compression="zstd", write_page_checksum=True)
+        content = written.getvalue()
+        n_bytes: int = content.size - pq.read_metadata(pa.BufferReader(content)).serialized_size
+        return n_bytes
+
+    apart = sum(map(size, tables))
+    return size(pa.concat_tables(tables)) / apart if apart else 1.0
 
 
 def _to_input(documents: "pa.Table") -> "pa.Table":
@@ -283,7 +305,7 @@ def _collect_rates(sample: _Sample) -> "Rates":
         documents=np.array([draw.documents_per_byte for draw in draws]),
         text_bytes=np.array([draw.text_per_byte for draw in draws]),
         tokens=of_text([piece.receipt.tally.tokens / piece.text_bytes for piece in pieces]),
-        output_bytes=of_text([piece.output_bytes / piece.text_bytes for piece in pieces]),
+        output_bytes=of_text([sample.packing * piece.output_bytes / piece.text_bytes for piece in pieces]),
         worker=of_text([piece.used("worker") + piece.draw.read_seconds_per_byte for piece in pieces]),
         core=of_text([piece.used("core") + piece.draw.read_seconds_per_byte for piece in pieces]),
         gpu=of_text([piece.used("gpu") for piece in pieces]),
