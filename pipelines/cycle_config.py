@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.annotate import AnnotateOptions
+from pipelines.annotate_options import AnnotateOptions
 from pipelines.options import check_beam_flags, option, read_values, render_beam_flags
 from pipelines.train import TrainOptions
 from schemas.errors import ConfigError
@@ -35,7 +35,7 @@ T = TypeVar("T")
 FIRST, PREVIOUS = "first", "previous"
 NONE, LATEST, ALL = "none", "latest", "all"
 _ANOTHER_MODEL = ("model", "base", "registry", "adapter", "tagger")
-_SET_BY_CYCLE = ("train", "base", "output", "resume")
+_SET_BY_CYCLE = ("train", "base", "registry", "output", "resume")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -118,18 +118,13 @@ def configure_training(
     Raises:
       ConfigError: a labelled file of the cycle is gone or changed, or its champion is not there any more.
     """
-    from training.registry.references import pin_checkpoint
-    from transforms.models.checkpoint import CONTENT, MEMORY, fetch_model
-    from transforms.storage.store import open_store
-
     if missing := [label.source for label in beginning.labels if label not in files]:
         raise ConfigError(_describe_missing("labelled file", missing, beginning))
-    place = config.settings.registry
-    pinned = pin_checkpoint(place, open_store(place), beginning.champion)
     return train.TrainOptions(
         **config.train,
         train=tuple(files[label].uri for label in beginning.labels),
-        base=str(fetch_model(pinned.model, (*CONTENT, MEMORY))),
+        base=f"registry:{beginning.champion}",
+        registry=config.settings.registry,
         output=str(config.work / _name_folder(beginning.number)),
         resume=True,
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.annotate import AnnotateOptions
+from pipelines.annotate_options import AnnotateOptions
 from pipelines.options import option, parse_options
 from pipelines.signals import stopping_on_signals
 from pipelines.workers import n_cores

@@ -12,7 +12,7 @@ from pipelines.versions import versions
 from schemas.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
-    from pipelines.annotate import AnnotateOptions
+    from pipelines.annotate_options import AnnotateOptions
     from transforms.lake.lineage import Lineage
     from transforms.storage.store import Store
 
