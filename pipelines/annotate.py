@@ -1,6 +1,7 @@
 """`spanmill annotate`: a corpus in, entity annotations and a report out."""
 
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -23,7 +24,8 @@ from schemas.errors import ConfigError, FileError, InputError, PipelineError, St
 
 if TYPE_CHECKING:
     from pipelines.supervision import Supervision
-    from schemas.slices import FileRef, Slice
+    from schemas.slices import Slice
+    from schemas.tables import FileTable, SliceTable
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
     from transforms.models.tagger import TaggerConfig
@@ -120,16 +122,17 @@ def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any]:
 
 
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
+    from pipelines.progress import watch_count
     from pipelines.supervision import Supervision
-    from pipelines.workers import choose_supervision, is_local, share_threads
+    from pipelines.workers import choose_supervision, count_workers, is_local, share_threads
     from schemas.annotations import SCHEMA_VERSION, check_kept
     from schemas.manifest import fingerprint
     from schemas.slices import display_text
     from transforms.corpora.documents import CorpusConfig
-    from transforms.corpora.files import list_files
-    from transforms.corpora.formats import cut_files
+    from transforms.corpora.files import scan_files
+    from transforms.corpora.formats import stream_slices
     from transforms.models.annotator import check_labels
-    from transforms.storage.runs import InputChanges, plan_run
+    from transforms.storage.runs import InputChanges, choose_slice_bytes, plan_run
     from transforms.storage.store import open_store
 
     _check_ranges(options)
@@ -137,6 +140,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         workers=options.workers, max_restarts=options.max_restarts, timeout_s=options.timeout_per_document
     )
     supervision = choose_supervision(asked, beam_flags, (*options.input, options.output))
+    n_workers = supervision.workers if supervision else count_workers(beam_flags)
     corpus = CorpusConfig(
         format=options.format,
         text_column=options.text_column,
@@ -150,7 +154,8 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     )
     check_kept(options.keep_columns, layout=options.layout, is_routed=bool(options.route))
     entities = _configure_entities(options)
-    files = [file for file in list_files(options.input) if not _lies_under(file, options.output)]
+    with watch_count("listed", "files", is_shown=options.progress) as count:
+        files = _leave_out(scan_files(options.input, tell=count.tell), options.output)
     tagger = configure(
         options, threads=share_threads(supervision.workers if supervision else 1), is_local=is_local(beam_flags)
     )
@@ -169,16 +174,20 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
             "give spanmill annotate what they are now"
         )
     root = f"{options.output.rstrip('/')}/{name}"
+    is_strict = options.bad_files == "fail"
     try:
         store = open_store(root)
-        state = plan_run(
-            store,
-            settings,
-            files,
-            lambda new, size: cut_files(new, corpus, size, is_strict=options.bad_files == "fail"),
-            slice_bytes=options.slice_size,
-            changes=InputChanges(allow_removed=options.allow_removed_inputs, replaced=replaced),
-        )
+        with watch_count("planned", "files", is_shown=options.progress) as count:
+            state = plan_run(
+                store,
+                settings,
+                files,
+                lambda new, size: stream_slices(
+                    new, corpus, size, is_strict=is_strict, tell=functools.partial(count.tell, total=len(new))
+                ),
+                slice_bytes=options.slice_size or functools.partial(choose_slice_bytes, n_workers=n_workers),
+                changes=InputChanges(allow_removed=options.allow_removed_inputs, replaced=replaced),
+            )
     except FileError as error:
         raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
     except (OSError, StorageError) as error:
@@ -239,7 +248,7 @@ def _read(flag: str, uri: str) -> str:
 
 def _read_report(job: _Job) -> dict[str, Any] | None:
     """The report of a finished run; None where it is not what was written, so that it has to be written again."""
-    from transforms.storage.runs import MANIFEST
+    from transforms.storage.manifests import MANIFEST
 
     try:
         report = json.loads(job.store.read(REPORT))
@@ -288,7 +297,7 @@ def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) 
         raise PipelineError(f"{error} (after {n_done} of {len(job.state.slices)} slices; {remedy})") from error
 
 
-def _pending(job: _Job) -> list["Slice"]:
+def _pending(job: _Job) -> "SliceTable":
     from transforms.storage.runs import pending_slices
 
     return pending_slices(job.store, job.state.slices)
@@ -321,7 +330,7 @@ def _conclude(job: _Job, report: dict[str, Any]) -> int:
         console.print(f"{name:<12} {_show(job.root)}/{folder}", soft_wrap=True, markup=False)
     for note in _notes(job, report):
         print(f"spanmill: {note}", file=sys.stderr)
-    unread = sum(bool(slice_.error) for slice_ in job.state.slices)
+    unread = job.state.slices.n_unread
     limit = job.options.max_failed_fraction
     causes = []
     if report["failed_fraction"] > limit:
@@ -353,10 +362,12 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
         yield f"gold has the labels {gold[:9]} and the model {list(own)[:9]}; spanmill evaluate --map makes them meet"
 
 
-def _lies_under(file: "FileRef", output: str) -> bool:
-    """Whether a file is an earlier run's output, when the output folder lies within the input's."""
+def _leave_out(files: "FileTable", output: str) -> "FileTable":
+    """Files without those of earlier runs, when the output folder lies within the input's."""
+    import pyarrow.compute as pc
+
     root = output if "://" in output else str(Path(output).absolute())
-    return file.uri.startswith(f"{root.rstrip('/')}/run=")
+    return files.filter(pc.invert(pc.starts_with(files.column("uri"), f"{root.rstrip('/')}/run=")))
 
 
 def _check_ranges(options: AnnotateOptions) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transforms.models.annotator import EntityConfig
     from transforms.models.tagger import TaggerConfig
     from transforms.storage.commits import Member
+    from transforms.storage.work import WorkList
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,19 @@ class SliceWork:
           ConfigError: something that a person must change.
           PipelineError: the pipeline failed; what is committed stays.
         """
+        from schemas.tables import SliceTable
+        from transforms.storage.store import open_store
+        from transforms.storage.work import listed_work
+
+        with listed_work(open_store(self.root), SliceTable.of(slices)) as listed:
+            self.run_listed(listed, member)
+
+    def run_listed(self, listed: "WorkList", member: "Member | None" = None) -> None:
+        """As `run`, for slices that are listed in the run."""
         quiet_beam()
         import apache_beam as beam
 
+        from pipelines.workers import is_local
         from transforms.annotate import AnnotateDocuments
         from transforms.commit import CommitSlices
         from transforms.plan import PlanSlices
@@ -66,7 +77,7 @@ class SliceWork:
         def construct(pipeline: Any) -> None:
             parts, committed = (
                 pipeline
-                | "Plan" >> PlanSlices(tuple(slices))
+                | "Plan" >> PlanSlices(self.root, listed, is_spread=not is_local(self.beam_flags))
                 | "Read" >> ReadSlices(self.corpus, self.root, self.is_strict, member or Member())
             )
             done = (

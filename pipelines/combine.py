@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.finishing import REPORT, PlannedRun, finish_run
@@ -21,7 +21,7 @@ from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
-    from schemas.slices import Slice
+    from schemas.slices import FileRef, Slice
     from transforms.combining.documents import CombineConfig, SharedSlice
 
 DESCRIPTION = "Make one set of spans of what several taggers found in the same documents, with agreement scores."
@@ -153,7 +153,7 @@ def _plan(options: CombineOptions) -> _Job:
             store,
             settings,
             list(dict.fromkeys(slice_.file for slice_ in slices)),
-            lambda new, _: [slice_ for slice_ in slices if slice_.file in new],
+            lambda new, _: _pick(slices, frozenset(new)),
             slice_bytes=0,
             changes=InputChanges(),
         )
@@ -179,6 +179,10 @@ def _plan(options: CombineOptions) -> _Job:
         runs=tuple(opened.root for opened in runs.values()),
         shared=numbered,
     )
+
+
+def _pick(slices: Sequence["Slice"], files: Collection["FileRef"]) -> list["Slice"]:
+    return [slice_ for slice_ in slices if slice_.file in files]
 
 
 def _open_runs(words: Sequence[str]) -> dict[str, CompleteRun]:
@@ -392,7 +396,7 @@ def _conclude(job: _Job, options: CombineOptions, report: Mapping[str, Any]) -> 
     for name, folder in (("annotations", "data"), ("report", "report/report.html")):
         console.print(f"{name:<12} {_show(job.root)}/{folder}", soft_wrap=True, markup=False)
     limit = options.max_failed_fraction
-    unread = sum(bool(slice_.error) for slice_ in job.planned.state.slices)
+    unread = job.planned.state.slices.n_unread
     causes = [f"{100 * report['failed_fraction']:.3g} % of the documents"] if report["failed_fraction"] > limit else []
     causes += [f"input files that no run could read: {unread:,}"] if unread and limit < 1 else []
     if causes:

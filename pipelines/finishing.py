@@ -8,12 +8,16 @@ from pipelines.versions import versions
 
 if TYPE_CHECKING:
     from schemas.costs import Prices
+    from schemas.receipts import Receipt
     from schemas.slices import Slice
+    from schemas.tables import SliceTable
     from transforms.corpora.documents import CorpusConfig
     from transforms.storage.runs import RunState
     from transforms.storage.store import Store
 
 REPORT = "report/report.json"
+_MOST_INPUTS = 1000
+"""How many input files a report tells of by name; the manifest tells of all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,44 +56,64 @@ def finish_run(run: PlannedRun, ran: Sequence["Slice"], seconds: float) -> dict[
       StorageError: a committed file is lost.
     """
     from schemas.manifest import Manifest, dump_json, fingerprint
-    from schemas.receipts import sum_tallies
+    from schemas.tables import SliceTable
     from transforms.reports.annotation import build_report, render_html
     from transforms.reports.samples import SampleConfig, sample_documents
+    from transforms.storage.manifests import count_inputs, write_inputs, write_outputs
     from transforms.storage.runs import complete_run, reconcile
 
     store, state, settings = run.store, run.state, run.settings
-    receipts = reconcile(store, state.slices)
-    total = sum_tallies(receipt.tally for receipt in receipts)
-    new = {slice_.slice_id for slice_ in ran}
-    this_start = sum_tallies(receipt.tally for receipt in receipts if receipt.slice_id in new)
-    rows = dict.fromkeys((file.source for file in state.files), 0)
-    for slice_ in state.slices:
-        rows[slice_.file.source] += slice_.rows
-    inputs = tuple({**file.to_json(), "rows": rows[file.source]} for file in state.files)
     run_fingerprint = fingerprint(settings)
+    account = _Account(SliceTable.of(ran), run_fingerprint)
+    outputs = reconcile(store, state.slices, account.take)
+    total = account.total
+    inputs = count_inputs(state.files, state.slices)
     described = {
         "fingerprint": run_fingerprint,
         "settings": settings,
         "versions": versions(),
         "model": {"name": run.model, "digest": settings["tagger"]["model"]},
-        "inputs": inputs,
+        "inputs": inputs.slice(0, _MOST_INPUTS).to_pylist(),
+        "n_inputs": len(inputs),
+        "input_bytes": sum(inputs.column("size_bytes").to_pylist()),
         "slices": len(state.slices),
         "seconds": seconds,
-        "documents_this_start": this_start.documents,
-        "tokens_this_start": this_start.tokens,
+        "documents_this_start": account.this_start.documents,
+        "tokens_this_start": account.this_start.tokens,
         "prices": run.prices,
     }
     report = build_report(total, run=described)
     shown = SampleConfig(
         n_documents=run.report_documents, offset_unit=settings["entities"]["offset_unit"], seed=run_fingerprint
     )
-    samples = sample_documents(store, receipts, state.slices, run.corpus, shown)
+    samples = sample_documents(store, account.chooser.chosen, run.corpus, shown)
     store.put(REPORT, dump_json(report))
     store.put("report/report.html", render_html(report, samples).encode())
-    files = tuple(
-        {"name": file["final"], **{key: file[key] for key in ("sha256", "size_bytes", "rows")}}
-        for receipt in receipts
-        for file in receipt.files
-    )
-    complete_run(store, Manifest(run_fingerprint, settings, versions(), files, inputs, total.to_json(), seconds))
+    written = write_outputs(store, outputs), write_inputs(store, inputs)
+    manifest = Manifest(run_fingerprint, settings, versions(), *written, total.to_json(), seconds)
+    complete_run(store, manifest, n_plans=state.n_plans)
     return report
+
+
+class _Account:
+    """What the receipts of a run add up to, as they come.
+
+    Args:
+      ran: the slices that were done by this start.
+      seed: chooses the slices whose documents are shown.
+    """
+
+    def __init__(self, ran: "SliceTable", seed: str) -> None:
+        from schemas.receipts import Tally
+        from transforms.reports.samples import SliceChooser
+
+        self.total = self.this_start = Tally()
+        self.chooser = SliceChooser(seed)
+        self._ran = frozenset(ran.ids.to_pylist())
+
+    def take(self, slice_: "Slice", receipt: "Receipt") -> None:
+        """Adds one slice."""
+        self.total += receipt.tally
+        if receipt.slice_id in self._ran:
+            self.this_start += receipt.tally
+        self.chooser.take(slice_, receipt)

@@ -153,6 +153,8 @@ def _open_run(name: str) -> _OpenRun:
 
 def _choose_sources(opened: _OpenRun, names: Sequence[str]) -> _OpenRun:
     """The run with the slices of some input files only, which may be named by the last parts of their paths."""
+    from schemas.tables import SliceTable
+
     if not names:
         return opened
     sources = dict.fromkeys(slice_.file.source for slice_ in opened.slices)
@@ -163,7 +165,7 @@ def _choose_sources(opened: _OpenRun, names: Sequence[str]) -> _OpenRun:
             hint = suggest(name, [*sources, *(Path(source).name for source in sources)])
             raise ConfigError(f"expected --source to be an input file of this run, found {name!r}{hint}")
         chosen |= found
-    return dataclasses.replace(opened, slices=tuple(s for s in opened.slices if s.file.source in chosen))
+    return dataclasses.replace(opened, slices=SliceTable.of(s for s in opened.slices if s.file.source in chosen))
 
 
 def _read_samples(opened: _OpenRun, wanted: "EntityFilter", missing: set[str]) -> Iterator["Sample"]:

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,10 +20,11 @@ from rich.progress import (
 )
 
 from schemas.slices import Slice
+from schemas.tables import SliceTable
 from transforms.storage.commits import COMMITS
 from transforms.storage.store import Store
 
-_POLL_S, _LINE_S = 0.5, 10.0
+_POLL_S, _LINE_S, _RESTS = 0.5, 10.0, 20
 
 
 @contextlib.contextmanager
@@ -30,13 +33,16 @@ def watch_commits(store: Store, slices: Sequence[Slice], *, is_shown: bool) -> I
     if not is_shown or not slices:
         yield
         return
-    rows = {slice_.slice_id: slice_.rows for slice_ in slices}
+    table = SliceTable.of(slices)
+    total: int = pc.sum(table.column("rows")).as_py()
     show = _show_bar if sys.stderr.isatty() else _show_lines
 
     def count_done() -> int:
-        return sum(rows.get(name, 0) for name in store.list(COMMITS))
+        committed = pa.array(store.list(COMMITS), pa.string())
+        done = table.column("rows").filter(pc.is_in(table.ids, value_set=committed))
+        return int(pc.sum(done, min_count=0).as_py())
 
-    with _telling(lambda stop: show(count_done, sum(rows.values()), stop)):
+    with _telling(lambda stop: show(count_done, total, stop)):
         yield
 
 
@@ -60,6 +66,50 @@ def watch_clock(text: str, *, is_shown: bool) -> Iterator[None]:
 
     with _telling(tell):
         yield
+
+
+class Counter:
+    """How far something has come; told by whoever does it, from any thread."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total: int | None = None
+
+    def tell(self, done: int, *, total: int | None = None) -> None:
+        """So many are done, of so many where that is known."""
+        self.done, self.total = done, total
+
+
+@contextlib.contextmanager
+def watch_count(verb: str, what: str, *, is_shown: bool) -> Iterator[Counter]:
+    """Shows how far the body has come, which tells a counter: a line in a terminal, else one now and then.
+
+    Args:
+      verb: what is done, such as `listed`.
+      what: to what, such as `files`.
+      is_shown: whether anything is shown.
+    """
+    counter = Counter()
+    if not is_shown:
+        yield counter
+        return
+    is_terminal = sys.stderr.isatty()
+    started = time.monotonic()
+
+    def tell(stop: threading.Event) -> None:
+        while not stop.wait(_POLL_S if is_terminal else _LINE_S):
+            rate = counter.done / (time.monotonic() - started)
+            whole = f" of {counter.total:,}" if counter.total else ""
+            left = f", about {(counter.total - counter.done) / rate:,.0f} s left" if counter.total and rate else ""
+            line = f"{verb} {counter.done:,}{whole} {what}, {rate:,.0f}/s{left}"
+            print(
+                f"\r{line}\x1b[K" if is_terminal else line, end="" if is_terminal else "\n", file=sys.stderr, flush=True
+            )
+        if is_terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    with _telling(tell):
+        yield counter
 
 
 @contextlib.contextmanager
@@ -87,15 +137,22 @@ def _show_bar(count_done: Callable[[], int], total: int, stop: threading.Event) 
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("annotating", total=total, completed=count_done())
-        while not stop.wait(_POLL_S):
+        wait_s = _POLL_S
+        while not stop.wait(wait_s):
+            started = time.monotonic()
             progress.update(task, completed=count_done())
+            # A million commits take a while to list, and the workers have better use for the store.
+            wait_s = max(_POLL_S, _RESTS * (time.monotonic() - started))
         progress.update(task, completed=count_done())
 
 
 def _show_lines(count_done: Callable[[], int], total: int, stop: threading.Event) -> None:
     started, first = time.monotonic(), count_done()
-    while not stop.wait(_LINE_S):
+    wait_s = _LINE_S
+    while not stop.wait(wait_s):
+        asked = time.monotonic()
         done, elapsed = count_done(), time.monotonic() - started
+        wait_s = max(_LINE_S, _RESTS * (time.monotonic() - asked))
         rate = (done - first) / elapsed
         left = f", about {(total - done) / rate:,.0f} s left" if rate else ""
         print(f"annotated {done:,} of {total:,} documents, {rate:,.1f}/s{left}", file=sys.stderr, flush=True)

@@ -78,7 +78,8 @@ def _describe(opened: CompleteRun) -> "Publication":
 
     from schemas.manifest import fingerprint
     from transforms.lake.iceberg import Publication, read_batches
-    from transforms.storage.runs import read_plans, read_receipts
+    from transforms.storage.plans import read_plans
+    from transforms.storage.runs import read_receipts
 
     if (found := opened.settings["output"]["format"]) != "parquet":
         raise ConfigError(f"expected a run with --output-format parquet, found {found}; annotate into another --output")
@@ -87,7 +88,7 @@ def _describe(opened: CompleteRun) -> "Publication":
         raise ConfigError("expected a run with annotations, found one without a document")
     with opened.store.open(names[0]) as raw:
         schema = pq.read_schema(raw).remove_metadata()
-    began_with = [file.to_json() for file in read_plans(opened.store)[0].files]
+    began_with = [dataclasses.asdict(file) for file in read_plans(opened.store)[0].files]
     receipts = read_receipts(opened.store, opened.slices)
     return Publication(
         run=fingerprint(opened.settings),

@@ -32,7 +32,7 @@ def redo(run: "Run", slices: Iterable["Slice"], replaced: Collection[str] = ()) 
         make another run.
     """
     from transforms.storage.commits import retire_slice
-    from transforms.storage.runs import SUCCESS
+    from transforms.storage.manifests import SUCCESS
 
     command = read_command(run)
     _check_inputs(run, replaced)

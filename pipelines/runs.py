@@ -10,7 +10,9 @@ from schemas.errors import ConfigError
 from schemas.labels import split_tag
 
 if TYPE_CHECKING:
+    from schemas.receipts import Receipt
     from schemas.slices import Slice
+    from schemas.tables import SliceTable
     from transforms.corpora.documents import CorpusConfig
     from transforms.join import RunConfig, RunFiles
     from transforms.storage.store import Store
@@ -32,7 +34,7 @@ class Run:
     root: str
     store: "Store"
     settings: Mapping[str, Any]
-    slices: tuple["Slice", ...]
+    slices: "SliceTable"
 
     @property
     def unit(self) -> str:
@@ -90,10 +92,10 @@ class CompleteRun(Run):
         """
         from transforms.join import RunConfig
 
-        if rereads and (hidden := [slice_.file for slice_ in self.slices if slice_.file.lacks_secret]):
+        if rereads and (hidden := self.slices.filter(self.slices.column("lacks_secret"))):
             raise ConfigError(
-                f"expected input without password or query for --reread-inputs, found "
-                f"{hidden[0].source!r}, which was given with one; a run does not keep it: leave --reread-inputs out"
+                f"expected input without password or query for --reread-inputs, found {hidden[0].file.source!r}, "
+                "which was given with one; a run does not keep it: leave --reread-inputs out"
             )
         return RunConfig(root=self.root, unit=self.unit, corpus=self.corpus if rereads else None)
 
@@ -119,7 +121,8 @@ def open_run(name: str, *, flag: str) -> Run:
       ConfigError: there is no run, or several, or their store does not answer.
     """
     from schemas.slices import display_text, display_uri
-    from transforms.storage.runs import current_slices, find_run, read_plans
+    from transforms.storage.plans import current_slices, read_plans
+    from transforms.storage.runs import find_run
     from transforms.storage.store import open_store
 
     try:
@@ -156,12 +159,16 @@ def open_complete_run(name: str, *, flag: str) -> CompleteRun:
     if not is_complete(run.store, run.slices):
         raise ConfigError(f"expected a complete run as {flag}, found one without _SUCCESS; run annotate again")
     files, size_bytes, digest = [], 0, hashlib.sha256()
-    for slice_, receipt in zip(run.slices, reconcile(run.store, run.slices), strict=True):
+
+    def take(slice_: "Slice", receipt: "Receipt") -> None:
+        nonlocal size_bytes
         written = {file["final"]: file["size_bytes"] for file in receipt.files}
         data, dead = (next((name for name in written if name.startswith(f"{folder}/")), "") for folder in (DATA, DEAD))
         files.append(RunFiles(slice_, data, dead))
         size_bytes += written.get(data, 0)
         digest.update("".join(f"{file['final']} {file['sha256']}\n" for file in receipt.files).encode())
+
+    reconcile(run.store, run.slices, take)
     return CompleteRun(
         root=run.root,
         store=run.store,

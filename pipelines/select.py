@@ -123,10 +123,10 @@ def _plan(options: SelectOptions) -> _Job:
     other = open_complete_run(options.other, flag="--other") if options.other else None
     if other:
         check_units(opened.unit, other.unit)
-    if hidden := [slice_.file for slice_ in opened.slices if slice_.file.lacks_secret]:
+    if hidden := opened.slices.filter(opened.slices.column("lacks_secret")):
         raise ConfigError(
-            f"expected input that can be read again, found {hidden[0].source!r}, which was given with a password or "
-            "query that a run does not keep"
+            f"expected input that can be read again, found {hidden[0].file.source!r}, which was given with a password "
+            "or query that a run does not keep"
         )
     shares = plan_shares(way, config, options.n, options.random)
     known, files = _read_known(options.known) if options.known else (None, [])

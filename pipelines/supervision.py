@@ -23,6 +23,7 @@ from transforms.workers.usage import METER
 if TYPE_CHECKING:
     from schemas.slices import Slice
     from transforms.storage.store import Store
+    from transforms.storage.work import WorkList
 
 _LOOK_S = 1.0
 
@@ -74,20 +75,24 @@ class Crew:
         Raises:
           ConfigError, PipelineError: what a worker found; or workers die without getting anywhere.
         """
-        self._n_pending = len(slices)
-        try:
-            for place in range(min(self._supervision.workers, len(slices))):
-                self._launch(place, slices)
-            while self._at_work:
-                self._watch()
-        finally:
-            for worker in self._at_work:
-                worker.child.kill()
+        from schemas.tables import SliceTable
+        from transforms.storage.work import listed_work
 
-    def _launch(self, place: int, slices: Sequence["Slice"]) -> None:
+        self._n_pending = len(slices)
+        with listed_work(self._store, SliceTable.of(slices)) as self._listed:
+            try:
+                for place in range(min(self._supervision.workers, len(slices))):
+                    self._launch(place)
+                while self._at_work:
+                    self._watch()
+            finally:
+                for worker in self._at_work:
+                    worker.child.kill()
+
+    def _launch(self, place: int) -> None:
         name = uuid.uuid4().hex
         cores = _share_cores(place, self._supervision.workers)
-        child = Child(serve, self._work, slices, Member(self._token, name, self._dead), cores)
+        child = Child(serve, self._work, self._listed, Member(self._token, name, self._dead), cores)
         self._at_work.append(_Worker(name, place, child))
 
     def _watch(self) -> None:
@@ -131,10 +136,10 @@ class Crew:
           PipelineError: too many are lost in a row.
         """
         self._dead |= {worker.name}
-        slices = self._pending()
-        self._n_in_a_row = 1 if len(slices) < self._n_pending else self._n_in_a_row + 1
-        self._n_pending = len(slices)
-        if not slices:
+        n_pending = len(self._pending())
+        self._n_in_a_row = 1 if n_pending < self._n_pending else self._n_in_a_row + 1
+        self._n_pending = n_pending
+        if not n_pending:
             return
         if self._n_in_a_row > self._supervision.max_restarts:
             raise PipelineError(
@@ -142,7 +147,7 @@ class Crew:
                 f"between; the last one {reason}"
             )
         print(f"spanmill: a worker {reason}; another takes its place", file=sys.stderr, flush=True)
-        self._launch(worker.place, slices)
+        self._launch(worker.place)
 
 
 class _Worker:
@@ -176,16 +181,14 @@ class _Worker:
         return True
 
 
-def serve(
-    connection: Connection, work: SliceWork, slices: Sequence["Slice"], member: Member, cores: frozenset[int]
-) -> None:
+def serve(connection: Connection, work: SliceWork, listed: "WorkList", member: Member, cores: frozenset[int]) -> None:
     """What a worker does: it annotates every slice that no other has begun."""
     if cores:
         os.sched_setaffinity(0, cores)
     METER.open()
     connect(connection.send)
     try:
-        work.run(slices, member)
+        work.run_listed(listed, member)
     except PipelineError as error:
         connection.send(error)
 

@@ -99,6 +99,7 @@ def run(options: VerifyOptions) -> int:
 
 
 def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
+    from transforms.storage.manifests import OutputFiles
     from transforms.storage.verification import (
         check_files,
         check_finished,
@@ -108,12 +109,12 @@ def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
     )
 
     outcome = _Outcome()
-    receipts = []
+    outputs = OutputFiles()
     with watch_clock(f"verifying {len(opened.slices):,} slices", is_shown=options.progress):
         for slice_ in opened.slices:
             receipt, findings = find_receipt(opened.store, slice_)
             if receipt:
-                receipts.append(receipt)
+                outputs.add(receipt)
                 findings = check_files(opened.store, receipt)
                 if options.inputs and not findings:
                     findings = _compare(opened, slice_, receipt, outcome)
@@ -126,14 +127,14 @@ def _verify(opened: Run, options: VerifyOptions) -> _Outcome:
                 outcome.findings += findings
             elif receipt:
                 outcome.documents += receipt.tally.documents
-        if not outcome.damaged and (findings := check_manifest(opened.store, receipts)):
+        if not outcome.damaged and (findings := check_manifest(opened.store, outputs)):
             outcome.is_manifest_damaged = True
             outcome.findings += findings
         if not (outcome.damaged or outcome.pending) and (findings := check_finished(opened.store)):
             outcome.is_unfinished = True
             outcome.findings += findings
         known = {slice_.name for slice_ in (*outcome.damaged, *outcome.pending)}
-        strangers = find_strangers(opened.store, receipts)
+        strangers = find_strangers(opened.store, outputs)
         strangers = [each for each in strangers if each.name.split("/")[1].partition(".")[0] not in known]
         outcome.strangers = [each.name for each in strangers]
         outcome.findings += strangers

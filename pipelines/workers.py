@@ -56,6 +56,13 @@ def choose_supervision(supervision: Supervision, beam_flags: Sequence[str], uris
     return Supervision(workers=n_workers, max_restarts=supervision.max_restarts, timeout_s=supervision.timeout_s)
 
 
+def count_workers(beam_flags: Sequence[str]) -> int:
+    """The most workers that flags give a runner, by the names of Dataflow, Flink and Spark; 1 where none tells."""
+    flags = ("--max_num_workers", "--num_workers", "--parallelism", "--num_executors")
+    values = [_flag_value(beam_flags, name, "") for name in flags]
+    return max([1, *(int(value) for value in values if value.isdecimal())])
+
+
 def without_local_workers(beam_flags: Sequence[str]) -> list[str]:
     """Beam's flags without those that ask a local runner for workers."""
     kept: list[str] = []

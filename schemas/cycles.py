@@ -49,7 +49,7 @@ class Beginning:
 
     def to_json(self) -> dict[str, Any]:
         """The beginning as JSON values, without passwords and queries of URLs."""
-        return {**dataclasses.asdict(self), "inputs": [file.to_json() for file in self.inputs]}
+        return {**dataclasses.asdict(self), "inputs": [dataclasses.asdict(file.without_secret()) for file in self.inputs]}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a run is: its settings and their fingerprint, its plan, and the manifest that closes it."""
+"""What a run is: its settings and their fingerprint, and the manifest that closes it."""
 
 import dataclasses
 import hashlib
@@ -6,7 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.slices import FileRef, Slice
+import pyarrow as pa
+
+from schemas.tables import FILE_SCHEMA
+
+MANIFEST_VERSION = 2
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -33,37 +37,33 @@ def dump_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+OUTPUT_SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string()),
+        pa.field("sha256", pa.string()),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("rows", pa.int64()),
+    ]
+)
+"""A row per output file of a run, in the order of its slices."""
+
+INPUT_SCHEMA = FILE_SCHEMA.append(pa.field("rows", pa.int64()))
+"""A row per input file of a run."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """The slices of a run as one start of it planned them.
+class Shard:
+    """A part of a table of a run.
 
     Attributes:
-      settings: everything that changes output, by name.
-      slice_bytes: wanted size of a slice; later plans of the run keep it.
-      files: input files that are new in this plan.
-      slices: what they were cut into; an empty file gives none.
+      name: its file.
+      rows: how many it holds.
+      sha256: digest of the file, hex.
     """
 
-    settings: Mapping[str, Any]
-    slice_bytes: int
-    files: tuple[FileRef, ...]
-    slices: tuple[Slice, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The plan as JSON values, without passwords and queries of URLs."""
-        return {
-            "settings": dict(self.settings),
-            "slice_bytes": self.slice_bytes,
-            "files": [file.to_json() for file in self.files],
-            "slices": [slice_.to_json() for slice_ in self.slices],
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Plan":
-        """The inverse of `to_json`."""
-        files = tuple(FileRef.from_json(item) for item in value["files"])
-        slices = tuple(Slice.from_json(item) for item in value["slices"])
-        return cls(value["settings"], value["slice_bytes"], files, slices)
+    name: str
+    rows: int
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Manifest:
       fingerprint: of the settings.
       settings: everything that changes output, by name.
       versions: of spanmill and the libraries that made the output.
-      files: name, sha256, size_bytes and rows of every output file.
-      inputs: uri, size_bytes, version and rows of every input file.
+      files: where the table of every output file is, by OUTPUT_SCHEMA.
+      inputs: where that of every input file is, by INPUT_SCHEMA.
       tally: the run's counts.
       seconds: wall time of the start that completed the run.
     """
@@ -83,11 +83,12 @@ class Manifest:
     fingerprint: str
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
-    files: tuple[Mapping[str, Any], ...]
-    inputs: tuple[Mapping[str, Any], ...]
+    files: tuple[Shard, ...]
+    inputs: tuple[Shard, ...]
     tally: Mapping[str, Any]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as JSON values."""
-        return dataclasses.asdict(self)
+        """The manifest as JSON values, with how many files there are."""
+        counts = {f"n_{name}": sum(shard.rows for shard in getattr(self, name)) for name in ("files", "inputs")}
+        return {"version": MANIFEST_VERSION, **dataclasses.asdict(self), **counts}

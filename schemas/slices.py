@@ -4,8 +4,6 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 
 def display_uri(uri: str) -> str:
@@ -26,7 +24,7 @@ def display_text(text: str) -> str:
     return " ".join(display_uri(word) for word in text.split())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class FileRef:
     """An input file as it was when it was listed.
 
@@ -51,18 +49,8 @@ class FileRef:
         """The file as it may be written."""
         return dataclasses.replace(self, uri=self.source, lacks_secret=self.lacks_secret or self.source != self.uri)
 
-    def to_json(self) -> dict[str, Any]:
-        """The file as JSON values, without password and query."""
-        value = {"uri": self.source, "size_bytes": self.size_bytes, "version": self.version}
-        return {**value, "lacks_secret": True} if self.without_secret().lacks_secret else value
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "FileRef":
-        """The inverse of `to_json`, but for what that leaves out."""
-        return cls(**value)
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Slice:
     """A run of documents of one file, the unit of work and of commit.
 
@@ -75,6 +63,7 @@ class Slice:
       rows: how many documents it holds; 0 for a file that cannot be read.
       number: position in the plan, part of the output name.
       error: why the file cannot be read, found while planning; the slice becomes a dead letter.
+      text_bytes: about how many bytes of text it holds, where its start and end do not tell; 0 where nobody knows.
     """
 
     file: FileRef
@@ -85,6 +74,7 @@ class Slice:
     rows: int
     number: int = 0
     error: str = ""
+    text_bytes: int = dataclasses.field(default=0, compare=False)
 
     @property
     def slice_id(self) -> str:
@@ -96,12 +86,3 @@ class Slice:
     def name(self) -> str:
         """Base name of the slice's output files."""
         return f"part-{self.number:05d}-{self.slice_id}"
-
-    def to_json(self) -> dict[str, Any]:
-        """The slice as JSON values, its file as `FileRef.to_json` writes it."""
-        return {**dataclasses.asdict(self), "file": self.file.to_json()}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Slice":
-        """The inverse of `to_json`."""
-        return cls(**{**value, "file": FileRef.from_json(value["file"])})

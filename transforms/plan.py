@@ -1,23 +1,50 @@
-"""Slice references into a pipeline, spread over its workers."""
+"""Slices into a pipeline, read from the run's work list, so that its graph is small however many they are."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import apache_beam as beam
+from apache_beam.typehints.decorators import no_annotations
 
+from schemas.secrets import Secrets
 from schemas.slices import Slice
+from transforms.storage.store import open_store
+from transforms.storage.work import WorkList, read_work
 
 
 @dataclasses.dataclass
 class PlanSlices(beam.PTransform):  # type: ignore[misc]
-    """A plan in, its slices out, each free to go to any worker.
+    """A work list in, its slices out.
 
     Attributes:
-      slices: slice references, largest first.
+      run: root of the run's store.
+      work: what is to be done, largest first.
+      is_spread: each slice is free to go to any worker; else they come one after another in their order, and none but
+        the next is in memory.
     """
 
-    slices: tuple[Slice, ...]
+    run: str
+    work: WorkList
+    is_spread: bool
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[Slice]:
         """See the class."""
-        planned = root | "Create slices" >> beam.Create(self.slices, reshuffle=False).with_output_types(Slice)
-        return planned | "Spread slices" >> beam.Reshuffle()
+        names = root | "Name lists" >> beam.Create(self.work.names, reshuffle=False).with_output_types(str)
+        if self.is_spread:
+            names |= "Spread lists" >> beam.Reshuffle()
+        read = beam.ParDo(_ReadWorkFn(self.run, self.work.secrets)).with_output_types(Slice)
+        slices = names | "Read lists" >> read
+        return slices | "Spread slices" >> beam.Reshuffle() if self.is_spread else slices
+
+
+class _ReadWorkFn(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, run: str, secrets: Secrets) -> None:
+        self._run = run
+        self._secrets = secrets
+
+    def setup(self) -> None:
+        self._store = open_store(self._run)
+
+    @no_annotations  # type: ignore[untyped-decorator]
+    def process(self, name: str) -> Iterator[Slice]:
+        yield from read_work(self._store, name, self._secrets)

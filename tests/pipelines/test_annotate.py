@@ -10,6 +10,8 @@ import pytest
 from pipelines.__main__ import main
 from schemas.errors import FileError
 from tests.pipelines.conftest import read_dead, read_report, read_rows, run_folder, snapshot
+from transforms.storage.manifests import read_inputs, read_outputs
+from transforms.storage.store import open_store
 
 
 def test_annotate_accounts_for_every_line(annotate, corpus, tmp_path):
@@ -33,8 +35,9 @@ def test_annotate_writes_what_people_and_machines_look_for(annotate, corpus, tmp
     assert names >= {"_plan.json", "_commits", "_claims", "data", "report", "_MANIFEST.json", "_SUCCESS"}
     assert not list((run / "_attempts").iterdir())
     manifest = json.loads((run / "_MANIFEST.json").read_text())
-    assert sum(file["rows"] for file in manifest["files"]) == 120
-    assert [file["rows"] for file in manifest["inputs"]] == [40, 40, 40]
+    store = open_store(str(run))
+    assert sum(read_outputs(store).column("rows").to_pylist()) == 120
+    assert read_inputs(store).column("rows").to_pylist() == [40, 40, 40]
     footer = pq.read_schema(next(run.glob("data/*.parquet"))).metadata
     assert footer[b"spanmill.model"].decode() == manifest["settings"]["tagger"]["model"]
     assert b"transformers" in footer[b"spanmill.versions"]

@@ -154,7 +154,7 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
       FileError: the file cannot be read to its end, or a line lacks a column.
     """
     rows = sum(1 for _ in read_documents(file, config))
-    return [Slice(file, "conll", 0, rows, 0, rows)] if rows else []
+    return [Slice(file, "conll", 0, rows, 0, rows, text_bytes=file.size_bytes)] if rows else []
 
 
 def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:

@@ -8,9 +8,10 @@ import datetime
 import glob
 import hashlib
 import io
+import itertools
 import lzma
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -20,9 +21,12 @@ import pyarrow as pa
 
 from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef, display_text, display_uri
+from schemas.tables import FileTable
+from transforms.corpora.listing import walk_folder, walk_pattern
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 CHUNK_BYTES = 1 << 20
+_BLOCK_FILES = 8192
 
 _CLIENTS = frozenset({"aiohttp", "botocore", "fsspec", "gcsfs", "paramiko", "requests"})
 """Libraries that reach a store and raise errors of their own."""
@@ -56,33 +60,50 @@ def suffix_of(uri: str) -> str:
     return (PurePosixPath(path.stem) if compression_of(uri) else path).suffix.lower()
 
 
-def list_files(patterns: Sequence[str], *, flag: str = "--input", allow_none: bool = False) -> list[FileRef]:
+def scan_files(
+    patterns: Sequence[str],
+    *,
+    flag: str = "--input",
+    allow_none: bool = False,
+    tell: Callable[[int], object] = lambda _: None,
+) -> FileTable:
     """Patterns, folders and literal names to files, in order of name, each once.
 
     A name that exists is taken literally before it is tried as a pattern, so `q[1].txt` is readable. In a folder,
     files whose names start with `.` or `_` are left out.
 
     Args:
-      patterns: what to list.
+      patterns: what names them.
       flag: where the patterns came from, for messages.
       allow_none: whether a pattern that nothing matches is right too.
+      tell: is told now and then how many were found.
 
     Raises:
       ConfigError: nothing matches a pattern, or its store cannot be reached.
     """
-    found: dict[str, FileRef] = {}
+    blocks: list[FileTable] = []
     for pattern in patterns:
+        n_before = sum(map(len, blocks))
+        found = _expand(pattern)
         try:
-            matches = list(_expand(pattern))
+            while block := FileTable.of(itertools.islice(found, _BLOCK_FILES)):
+                blocks.append(block)
+                tell(sum(map(len, blocks)))
         except ConfigError:
             raise
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"expected names of files in UTF-8, found {error.object!r}; rename it") from error
         except Exception as error:
             # Every client has its own errors: no credentials, no such host, no such protocol.
             raise ConfigError(f"cannot list input {display_uri(pattern)!r}: {_reason(error)}") from error
-        if not matches and not allow_none:
+        if sum(map(len, blocks)) == n_before and not allow_none:
             raise ConfigError(f"expected input files at {display_uri(pattern)!r}, found none; check {flag}")
-        found.update((file.uri, file) for file in matches)
-    return [found[uri] for uri in sorted(found)]
+    return FileTable.concat(blocks).sorted_once()
+
+
+def list_files(patterns: Sequence[str], *, flag: str = "--input", allow_none: bool = False) -> list[FileRef]:
+    """As `scan_files`, for a few files."""
+    return list(scan_files(patterns, flag=flag, allow_none=allow_none))
 
 
 def stat_file(uri: str) -> FileRef:
@@ -218,28 +239,21 @@ class _XzStream(io.RawIOBase):
 def _expand(pattern: str) -> Iterator[FileRef]:
     fs, path = fsspec.core.url_to_fs(pattern)
     fs.invalidate_cache()
-    if fs.exists(path):
-        info = fs.info(path)
-        if info["type"] != "directory":
-            yield _file_ref(fs, info, pattern)
-            return
-        details = fs.find(path, detail=True)
-        root = fs._strip_protocol(path)
-        for name, found in details.items():
-            inside = PurePosixPath(name[len(root) :])
-            is_hidden = any(part.startswith((".", "_")) for part in inside.parts if part != "/")
-            # A link to a folder is listed like a file; following it could lead anywhere, and round in circles.
-            is_linked_folder = bool(found.get("islink")) and Path(name).is_dir()
-            if is_hidden or is_linked_folder:
-                continue
-            if found.get("islink"):
-                _check_link(Path(name), Path(root))
-            yield _file_ref(fs, found, pattern)
+    if not fs.exists(path):
+        if glob.has_magic(path):
+            yield from (_file_ref(fs, found, pattern) for found in walk_pattern(fs, path))
         return
-    if glob.has_magic(path):
-        for found in fs.glob(path, detail=True).values():
-            if found["type"] != "directory":
-                yield _file_ref(fs, found, pattern)
+    info = fs.info(path)
+    if info["type"] != "directory":
+        yield _file_ref(fs, info, pattern)
+        return
+    for found in walk_folder(fs, path):
+        if found.get("islink"):
+            # A link to a folder is listed like a file; following it could lead anywhere, and round in circles.
+            if Path(found["name"]).is_dir():
+                continue
+            _check_link(Path(found["name"]), Path(path))
+        yield _file_ref(fs, found, pattern)
 
 
 def _check_link(link: Path, folder: Path) -> None:
@@ -251,13 +265,15 @@ def _check_link(link: Path, folder: Path) -> None:
         )
 
 
-def _file_ref(fs: Any, info: dict[str, Any], url: str) -> FileRef:
+def _file_ref(fs: Any, info: Mapping[str, Any], url: str) -> FileRef:
     """What a store tells of a file; `url` is what led to it."""
     name = info["name"]
     if "file" in fs.protocol:
         # fsspec rounds the modification time to a float; nanoseconds tell rewrites apart.
         # One name per file, whatever way it was reached, so that it is read once.
         name = os.path.normpath(name)
+        if "mtime_ns" in info:
+            return FileRef(name, int(info["size"]), str(info["mtime_ns"]))
         try:
             stat = Path(name).stat()
         except OSError as error:

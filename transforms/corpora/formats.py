@@ -1,9 +1,7 @@
 """The formats, each a module with the same three functions, and the corpus as a whole."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 
 import pyarrow as pa
@@ -13,6 +11,7 @@ from schemas.slices import FileRef, Slice
 from transforms.corpora import conll, jsonl, parquet, text
 from transforms.corpora.documents import CorpusConfig, Part
 from transforms.corpora.files import suffix_of
+from transforms.workers.threads import map_ahead
 
 FORMATS: dict[str, ModuleType] = {"parquet": parquet, "jsonl": jsonl, "text": text, "conll": conll}
 
@@ -30,6 +29,8 @@ SUFFIXES = {
     ".iob2": "conll",
     ".bio": "conll",
 }
+
+_TOLD_FILES = 256
 
 
 def format_of(file: FileRef, config: CorpusConfig) -> str:
@@ -77,29 +78,26 @@ def survey_file(file: FileRef, config: CorpusConfig, slice_bytes: int) -> Survey
     return Survey(file, tuple(kept), has_gold, tuple(module.cut_slices(file, config, slice_bytes)))
 
 
-def check_agreement(surveys: Sequence[Survey]) -> None:
-    """Refuses files whose kept columns differ, since they go into one schema.
+def stream_slices(
+    files: Iterable[FileRef],
+    config: CorpusConfig,
+    slice_bytes: int,
+    *,
+    is_strict: bool = True,
+    tell: Callable[[int], object] = lambda _: None,
+) -> Iterator[Slice]:
+    """Surveys files in parallel and cuts them into slices of about `slice_bytes` of text, in the order of files.
 
-    Raises:
-      ConfigError: naming the file and both sets of columns.
-    """
-    for before, survey in itertools.pairwise(surveys):
-        expected, found = ([f"{field.name}: {field.type}" for field in s.kept] for s in (before, survey))
-        if expected != found:
-            raise ConfigError(
-                f"expected kept columns {expected} in {survey.file.source!r} as in "
-                f"{before.file.source!r}, found {found}"
-            )
-
-
-def cut_files(
-    files: Sequence[FileRef], config: CorpusConfig, slice_bytes: int, *, is_strict: bool = True
-) -> list[Slice]:
-    """Surveys files in parallel and cuts them into slices of about `slice_bytes` of text.
+    Args:
+      files: any number of them; few are looked at ahead of what is taken.
+      config: how documents are found in files.
+      slice_bytes: wanted size of a slice.
+      is_strict: a file that cannot be read is an error, instead of a slice that says so.
+      tell: is told now and then how many files are cut.
 
     Raises:
       ConfigError: files disagree about their columns, or their store does not answer.
-      FileError: a file cannot be read to its end, and `is_strict`; else it becomes a slice that says so.
+      FileError: a file cannot be read to its end, and `is_strict`.
     """
 
     def survey(file: FileRef) -> Survey:
@@ -113,10 +111,36 @@ def cut_files(
             broken = Slice(file, format_of(file, config), 0, 0, 0, 0, error=error.message)
             return Survey(file, (), has_gold=False, slices=(broken,))
 
-    with ThreadPoolExecutor(8) as pool:
-        surveys = list(pool.map(survey, files))
-    check_agreement([found for found in surveys if not any(slice_.error for slice_ in found.slices)])
-    return [slice_ for found in surveys for slice_ in found.slices]
+    first: Survey | None = None
+    for n_files, found in enumerate(map_ahead(survey, files), 1):
+        if not any(slice_.error for slice_ in found.slices):
+            first = first or found
+            check_agreement(first, found)
+        if not n_files % _TOLD_FILES:
+            tell(n_files)
+        yield from found.slices
+
+
+def cut_files(
+    files: Sequence[FileRef], config: CorpusConfig, slice_bytes: int, *, is_strict: bool = True
+) -> list[Slice]:
+    """As `stream_slices`, for a few files."""
+    return list(stream_slices(files, config, slice_bytes, is_strict=is_strict))
+
+
+def check_agreement(first: Survey, survey: Survey) -> None:
+    """Refuses a file whose kept columns differ from those of the first, since they go into one schema.
+
+    Raises:
+      ConfigError: naming both files and both sets of columns.
+    """
+    if survey.kept == first.kept:
+        return
+    expected, found = ([f"{field.name}: {field.type}" for field in each.kept] for each in (first, survey))
+    if expected != found:
+        raise ConfigError(
+            f"expected kept columns {expected} in {survey.file.source!r} as in {first.file.source!r}, found {found}"
+        )
 
 
 def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:

@@ -1,8 +1,9 @@
 """Parquet: a row per document, slices of whole row groups."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from transforms.corpora.documents import (
 )
 from transforms.corpora.files import open_file
 from transforms.corpora.gold import join_tokens, read_gold
+from transforms.workers.threads import THREADS
 
 _MOST_ROWS = 1024
 
@@ -31,8 +33,7 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
       ConfigError: a column is missing, or the text column holds no text.
       FileError: the file is no Parquet file.
     """
-    with _open(file) as parquet:
-        schema = parquet.schema_arrow
+    schema = _read_footer(file).schema
     wanted = [_text_source(schema, config), config.id_column, config.gold_column, config.tokens_column]
     wanted += config.keep_columns
     if missing := [name for name in wanted if name and schema.get_field_index(name) < 0]:
@@ -57,19 +58,16 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
     Raises:
       FileError: the file has no readable footer.
     """
-    with _open(file) as parquet:
-        metadata = parquet.metadata
-        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-        sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+    sizes = _read_footer(file).sizes
     slices = []
     begin = first_row = rows = size = 0
     for index, (n_rows, n_bytes) in enumerate(sizes):
         rows, size = rows + n_rows, size + n_bytes
         if rows and (size >= slice_bytes or index == len(sizes) - 1):
-            slices.append(Slice(file, "parquet", begin, index + 1, first_row, rows))
+            slices.append(Slice(file, "parquet", begin, index + 1, first_row, rows, text_bytes=size))
             begin, first_row, rows, size = index + 1, first_row + rows, 0, 0
     if rows:
-        slices.append(Slice(file, "parquet", begin, len(sizes), first_row, rows))
+        slices.append(Slice(file, "parquet", begin, len(sizes), first_row, rows, text_bytes=size))
     return slices
 
 
@@ -104,6 +102,22 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
                 pending, n_bytes = [], 0
         if pending:
             yield build_part(slice_, pending, fields, has_gold=has_gold, has_tags=config.has_tags)
+
+
+class _Footer(NamedTuple):
+    """What planning wants of a footer: the schema, and rows and bytes of each row group."""
+
+    schema: pa.Schema
+    sizes: tuple[tuple[int, int], ...]
+
+
+@functools.lru_cache(2 * THREADS)
+def _read_footer(file: FileRef) -> _Footer:
+    """The footer of a file, read once for the columns and for the cut, since each reading may be a request or two."""
+    with _open(file) as parquet:
+        metadata = parquet.metadata
+        groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+        return _Footer(parquet.schema_arrow, tuple((group.num_rows, group.total_byte_size) for group in groups))
 
 
 @contextmanager

@@ -32,15 +32,18 @@ def build_report(tally: Tally, *, run: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
       tally: counts of the whole run.
-      run: `fingerprint`, `settings`, `versions`, `model` (name, digest), `inputs` (mappings of uri, size_bytes, rows)
-        and `seconds` (wall time of this start); for the rates also `documents_this_start` and `tokens_this_start`,
-        because a resumed run did part of its documents before; for what it cost, `prices`.
+      run: `fingerprint`, `settings`, `versions`, `model` (name, digest), `inputs` (mappings of uri, size_bytes,
+        rows; the first of them where `n_inputs` and `input_bytes` say that there are more) and `seconds` (wall
+        time of this start); for the rates also `documents_this_start` and `tokens_this_start`, because a
+        resumed run did part of its documents before; for what it cost, `prices`.
     """
     seconds = run["seconds"]
     return {
         "report_version": REPORT_VERSION,
         **{key: run[key] for key in ("fingerprint", "model", "settings", "versions")},
         "inputs": [dict(item) for item in run["inputs"]],
+        "n_inputs": run.get("n_inputs", len(run["inputs"])),
+        "input_bytes": run.get("input_bytes", sum(item["size_bytes"] for item in run["inputs"])),
         "documents": tally.documents,
         "failed_documents": tally.dead_rows,
         "failed_fraction": _divide(tally.dead_rows, tally.documents + tally.dead_rows) or 0.0,

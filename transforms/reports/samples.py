@@ -47,25 +47,39 @@ class SampleConfig:
     seed: str
 
 
+class SliceChooser:
+    """Chooses the slices whose documents are shown, as their receipts come by.
+
+    Args:
+      seed: the same seed chooses the same slices.
+
+    Attributes:
+      chosen: those so far, with their receipts, in the order in which they are shown.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self.chosen: list[tuple[Slice, Receipt]] = []
+
+    def take(self, slice_: Slice, receipt: Receipt) -> None:
+        """Looks at one more."""
+        if receipt.tally.documents:
+            ranked = sorted((*self.chosen, (slice_, receipt)), key=lambda pair: _rank(self._seed, pair[1].slice_id))
+            self.chosen = ranked[:_MOST_SLICES]
+
+
 def sample_documents(
-    store: Store,
-    receipts: Sequence[Receipt],
-    slices: Sequence[Slice],
-    corpus: CorpusConfig,
-    config: SampleConfig,
+    store: Store, chosen: Sequence[tuple[Slice, Receipt]], corpus: CorpusConfig, config: SampleConfig
 ) -> list[Sample]:
-    """A few documents of a run, those with entities first, always the same for the same run and seed.
+    """A few documents of slices that were chosen, those with entities first, always the same for the same seed.
 
     Entities under their threshold are left out, and so are documents whose text is not available any more.
     """
-    by_id = {slice_.slice_id: slice_ for slice_ in slices}
-    filled = [receipt for receipt in receipts if receipt.tally.documents]
-    chosen = sorted(filled, key=lambda receipt: _rank(config.seed, receipt.slice_id))[:_MOST_SLICES]
     samples: list[Sample] = []
-    for position, receipt in enumerate(chosen):
+    for position, (slice_, receipt) in enumerate(chosen):
         wanted = -(-(config.n_documents - len(samples)) // (len(chosen) - position))
         documents = _choose_documents(read_annotations(store, receipt), wanted, config.seed)
-        read = read_samples(by_id[receipt.slice_id], documents, corpus, config.offset_unit)
+        read = read_samples(slice_, documents, corpus, config.offset_unit)
         samples += [sample for sample in read if not sample.problem]
     return samples
 

@@ -1,6 +1,6 @@
 """A run directory: what is planned, what is committed, and whether the two agree.
 
-    run=<fingerprint>/  _plan.json _plan.0002.json ...   slices, each plan adding what is new
+    run=<fingerprint>/  _plan.json _plan.0002.json ...   slices, each plan adding what is new; see plans.py
                         _commits/<slice_id>              receipts; the only truth about what is done
                         data/ dead/ report/              what people read
                         _MANIFEST.json _SUCCESS          written when every slice is committed
@@ -10,24 +10,37 @@ or the query of a signed address, is never written. The listing of each start gi
 """
 
 import dataclasses
-import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from schemas.errors import ConfigError, ManifestError
-from schemas.manifest import Manifest, Plan, dump_json, explain_json
+from schemas.manifest import Manifest
 from schemas.receipts import Receipt
 from schemas.slices import FileRef, Slice, display_uri
+from schemas.tables import FileTable, SliceTable
 from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
+from transforms.storage.manifests import SUCCESS, OutputFiles, put_manifest
+from transforms.storage.plans import (
+    current_files,
+    current_slices,
+    draft_plan,
+    plan_name,
+    put_plan,
+    read_plans,
+    sweep_plans,
+)
 from transforms.storage.store import Store, open_store
+from transforms.storage.work import sweep_work
+from transforms.workers.threads import map_ahead
 
-SUCCESS, MANIFEST = "_SUCCESS", "_MANIFEST.json"
-LEAST_SLICE_BYTES, MOST_SLICE_BYTES, WANTED_SLICES = 512 << 10, 64 << 20, 256
-_POOL = 16
+LEAST_SLICE_BYTES, MOST_SLICE_BYTES = 512 << 10, 64 << 20
+WANTED_SLICES, SLICES_PER_WORKER = 256, 32
 
-CutFiles = Callable[[Sequence[FileRef], int], Iterable[Slice]]
+CutFiles = Callable[[FileTable, int], Iterable[Slice]]
+ChooseBytes = Callable[[FileTable], int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +51,13 @@ class RunState:
       files: every input file, as it is listed now where it is.
       slices: every slice, in order of number.
       slice_bytes: wanted size of a slice.
+      n_plans: how many plans it has.
     """
 
-    files: tuple[FileRef, ...]
-    slices: tuple[Slice, ...]
+    files: FileTable
+    slices: SliceTable
     slice_bytes: int
+    n_plans: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,10 +74,14 @@ class InputChanges:
     replaced: Collection[str] = ()
 
 
-def choose_slice_bytes(files: Sequence[FileRef]) -> int:
-    """A slice size that gives a corpus some hundreds of slices, within 512 KiB and 64 MiB."""
-    total = sum(file.size_bytes for file in files)
-    return max(LEAST_SLICE_BYTES, min(MOST_SLICE_BYTES, total // WANTED_SLICES))
+def choose_slice_bytes(files: Sequence[FileRef], *, n_workers: int = 1) -> int:
+    """A slice size for a corpus and its workers, within 512 KiB and 64 MiB.
+
+    Each worker gets some tens of slices, so that they end at about the same time; a corpus has some hundreds at least,
+    so that a crash costs little.
+    """
+    total: int = pc.sum(FileTable.of(files).column("size_bytes"), min_count=0).as_py()
+    return max(LEAST_SLICE_BYTES, min(MOST_SLICE_BYTES, total // max(WANTED_SLICES, SLICES_PER_WORKER * n_workers)))
 
 
 def plan_run(
@@ -71,7 +90,7 @@ def plan_run(
     files: Sequence[FileRef],
     cut: CutFiles,
     *,
-    slice_bytes: int,
+    slice_bytes: int | ChooseBytes,
     changes: InputChanges,
 ) -> RunState:
     """Reads the run's plans and adds one for the files that are new.
@@ -81,75 +100,37 @@ def plan_run(
       settings: everything that changes output.
       files: the input as it is listed now.
       cut: cuts files into slices of a wanted size.
-      slice_bytes: wanted size of a slice; 0 lets the size of the corpus decide.
+      slice_bytes: wanted size of a slice; or what chooses one for a corpus, which 0 leaves to `choose_slice_bytes`.
       changes: what may have happened to planned files.
 
     Raises:
       ConfigError: a planned file changed or is gone, another slice size was planned, or two files have one source.
     """
-    listed = _by_source(files)
+    listed = FileTable.of(files)
+    _check_sources(listed)
     while True:
         plans = read_plans(store)
-        known = {file.uri: file for plan in plans for file in plan.files}
-        slices = current_slices(plans)
-        changed = {source for source in changes.replaced if _differ(known.get(source), listed.get(source))}
-        kept = {source: file for source, file in known.items() if source not in changed}
-        _check_inputs(kept, listed, allow_removed=changes.allow_removed)
-        if plans and slice_bytes not in (0, plans[0].slice_bytes):
+        known = _Known(current_files(plans), listed)
+        known = known.filter(pc.invert(pc.and_(known.have_changed, _are_among(known.files, changes.replaced))))
+        _check_inputs(known, allow_removed=changes.allow_removed)
+        if plans and not callable(slice_bytes) and slice_bytes not in (0, plans[0].slice_bytes):
             raise ConfigError(
                 f"expected --slice-size {plans[0].slice_bytes} as this run was planned with, found {slice_bytes}; "
                 "leave it out or choose another --output"
             )
-        size = plans[0].slice_bytes if plans else slice_bytes or choose_slice_bytes(files)
-        new = [file for file in files if file.source not in kept]
-        known_files = [listed.get(source, file) for source, file in kept.items()]
-        known_slices = [_relist(slice_, listed) for slice_ in slices if slice_.file.uri in kept]
-        if plans and not new:
-            return RunState(tuple(known_files), tuple(known_slices), size)
-        n_planned = sum(len(plan.slices) for plan in plans)
-        numbered = tuple(dataclasses.replace(slice_, number=n_planned + at) for at, slice_ in enumerate(cut(new, size)))
-        plan = Plan(settings, size, tuple(new), numbered)
+        size = plans[0].slice_bytes if plans else _choose(slice_bytes, listed)
+        new = listed.filter(pc.invert(pc.is_in(listed.sources(), value_set=known.files.column("uri"))))
+        slices = current_slices(plans)
+        kept = slices.filter(pc.is_in(slices.column("uri"), value_set=known.files.column("uri")))
+        files_now, slices_now = known.files.relisted(listed), kept.relisted(listed)
+        if plans and not len(new):
+            return RunState(files_now, slices_now, size, len(plans))
+        draft = draft_plan(store, len(plans) + 1, cut(new, size), first=sum(len(plan.slices) for plan in plans))
         store.delete(SUCCESS)
-        if store.put_if_absent(_plan_name(len(plans) + 1), dump_json(plan.to_json())):
-            return RunState((*known_files, *new), (*known_slices, *numbered), size)
+        if put_plan(store, draft, settings, size, new):
+            files_now, slices_now = FileTable.concat((files_now, new)), SliceTable.concat((slices_now, draft.slices))
+            return RunState(files_now, slices_now, size, draft.number)
         # Another driver planned at the same moment: read what it planned and look again.
-
-
-def read_plans(store: Store) -> list[Plan]:
-    """Every plan of a run, in order; none where no run lies.
-
-    Raises:
-      ConfigError: a plan cannot be read, or holds a password or the query of a URL, as those of earlier versions may.
-    """
-    plans: list[Plan] = []
-    while True:
-        try:
-            content = store.read(_plan_name(len(plans) + 1))
-        except FileNotFoundError:
-            return plans
-        try:
-            plans.append(Plan.from_json(json.loads(content)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(
-                f"expected a plan in {_plan_name(len(plans) + 1)}, found {explain_json(error)}; a "
-                "run cannot go on without its plans: bring the file back, or choose another --output"
-            ) from error
-        if told := [file.source for file in plans[-1].files if file.source != file.uri]:
-            raise ConfigError(
-                f"expected input {told[0]!r} without password and query in {_plan_name(len(plans))!r}, found both; "
-                "an earlier version wrote them: delete the run and annotate again"
-            )
-
-
-def current_slices(plans: Sequence[Plan]) -> tuple[Slice, ...]:
-    """The slices of a run in order; a file that a later plan holds again is as that plan has it."""
-    latest = {file.uri: number for number, plan in enumerate(plans) for file in plan.files}
-    return tuple(
-        slice_
-        for number, plan in enumerate(plans)
-        for slice_ in plan.slices
-        if latest.get(slice_.file.uri, number) == number
-    )
 
 
 def find_run(root: str) -> str:
@@ -164,9 +145,9 @@ def find_run(root: str) -> str:
     except ConfigError:
         # Where no run can be written, none can be found.
         return ""
-    if store.size(_plan_name(1)) is not None:
+    if store.size(plan_name(1)) is not None:
         return root
-    runs = [name for name in store.list("") if name.startswith("run=") and store.size(f"{name}/{_plan_name(1)}")]
+    runs = [name for name in store.list("") if name.startswith("run=") and store.size(f"{name}/{plan_name(1)}")]
     if len(runs) > 1:
         raise ConfigError(
             f"expected one run in {display_uri(root)!r}, found {len(runs)}: {', '.join(map(repr, runs))}; name one"
@@ -174,13 +155,11 @@ def find_run(root: str) -> str:
     return f"{root}/{runs[0]}" if runs else ""
 
 
-def pending_slices(store: Store, slices: Sequence[Slice]) -> list[Slice]:
+def pending_slices(store: Store, slices: Sequence[Slice]) -> SliceTable:
     """The slices that are not committed, largest first."""
-    done = set(store.list(COMMITS))
-    return sorted(
-        (slice_ for slice_ in slices if slice_.slice_id not in done),
-        key=lambda slice_: (-_weight(slice_), slice_.number),
-    )
+    table = SliceTable.of(slices)
+    left = table.filter(pc.invert(pc.is_in(table.ids, value_set=pa.array(store.list(COMMITS), pa.string()))))
+    return left.largest_first()
 
 
 def is_complete(store: Store, slices: Sequence[Slice]) -> bool:
@@ -188,49 +167,66 @@ def is_complete(store: Store, slices: Sequence[Slice]) -> bool:
     return store.size(SUCCESS) is not None and not pending_slices(store, slices)
 
 
-def reconcile(store: Store, slices: Sequence[Slice]) -> list[Receipt]:
-    """Compares storage with the plan, publishes what a crash left unpublished, and returns every receipt.
+def reconcile(
+    store: Store, slices: Sequence[Slice], take: Callable[[Slice, Receipt], object] = lambda *_: None
+) -> OutputFiles:
+    """Compares storage with the plan, publishes what a crash left unpublished, and returns every output file.
+
+    Args:
+      store: the run's store.
+      slices: all that is planned.
+      take: is given each slice with its receipt, in order.
 
     Raises:
       ManifestError: a slice is missing or unplanned, a file has the wrong size, or a foreign one lies in `data`.
       StorageError: a committed file is lost.
     """
-    planned = {slice_.slice_id for slice_ in slices}
-    committed = set(store.list(COMMITS))
-    if missing := planned - committed:
+    planned = SliceTable.of(slices).ids
+    committed = pa.array(store.list(COMMITS), pa.string())
+    n_missing = pc.sum(pc.invert(pc.is_in(planned, value_set=committed)), min_count=0).as_py()
+    if n_missing:
         raise ManifestError(
-            f"expected {len(planned)} committed slices, found {len(missing)} missing; run the command again"
+            f"expected {len(planned)} committed slices, found {n_missing} missing; run the command again"
         )
-    if extra := {name for name in committed - planned if len(name) == 20}:
-        raise ManifestError(f"expected only planned slices in {COMMITS}, found {sorted(extra)[:3]}")
-    with ThreadPoolExecutor(_POOL) as pool:
-        receipts = list(pool.map(lambda slice_: _settle(store, slice_), slices))
-    files = {file["final"]: file for receipt in receipts for file in receipt.files}
+    extra = pc.filter(committed, pc.invert(pc.is_in(committed, value_set=planned))).to_pylist()
+    if extra := sorted(name for name in extra if len(name) == 20):
+        raise ManifestError(f"expected only planned slices in {COMMITS}, found {extra[:3]}")
+    outputs = OutputFiles()
+    for slice_, receipt in map_ahead(lambda slice_: (slice_, _settle(store, slice_)), slices):
+        outputs.add(receipt)
+        take(slice_, receipt)
     for folder in (DATA, DEAD):
-        if foreign := sorted(name for name in store.list(folder) if f"{folder}/{name}" not in files):
+        if foreign := outputs.find_foreign(folder, store.list(folder)):
             raise ManifestError(f"expected only files of this run in {folder!r}, found {foreign[:3]}; move them away")
-    return receipts
+    return outputs
 
 
-def read_receipts(store: Store, slices: Sequence[Slice]) -> list[Receipt]:
+def read_receipts(store: Store, slices: Sequence[Slice]) -> Iterator[Receipt]:
     """The receipt of every slice, in their order; nothing else is looked at.
 
     Raises:
       ManifestError: a slice has none.
     """
-    with ThreadPoolExecutor(_POOL) as pool:
-        return list(pool.map(lambda slice_: _read_receipt(store, slice_), slices))
+    return map_ahead(lambda slice_: _read_receipt(store, slice_), slices)
 
 
-def complete_run(store: Store, manifest: Manifest) -> None:
-    """Writes the manifest and then `_SUCCESS`, and sweeps what losing attempts left behind."""
-    store.put(MANIFEST, dump_json(manifest.to_json()))
+def complete_run(store: Store, manifest: Manifest, *, n_plans: int = 0) -> None:
+    """Writes the manifest and then `_SUCCESS`, and sweeps what losing attempts and crashed starts left behind.
+
+    Args:
+      store: the run's store.
+      manifest: what the run has written.
+      n_plans: of how many plans every slice is committed.
+    """
+    put_manifest(store, manifest)
     store.put(SUCCESS, b"")
     committed = set(store.list(COMMITS))
     for name in store.list(ATTEMPTS):
         # A slice that is committed has no use for another attempt; one that is not may be in the making.
         if name.partition("-")[0] in committed:
             store.delete(f"{ATTEMPTS}/{name}")
+    sweep_plans(store)
+    sweep_work(store, n_plans)
 
 
 def _read_receipt(store: Store, slice_: Slice) -> Receipt:
@@ -249,51 +245,60 @@ def _settle(store: Store, slice_: Slice) -> Receipt:
     return receipt
 
 
-def _plan_name(number: int) -> str:
-    return "_plan.json" if number == 1 else f"_plan.{number:04d}.json"
+def _choose(slice_bytes: int | ChooseBytes, files: FileTable) -> int:
+    return slice_bytes(files) if callable(slice_bytes) else slice_bytes or choose_slice_bytes(files)
 
 
-def _by_source(files: Sequence[FileRef]) -> dict[str, FileRef]:
-    """Files by the URL that plans know them by.
+def _check_sources(listed: FileTable) -> None:
+    """Plans know files by the URL without password and query.
 
     Raises:
       ConfigError: two have the same.
     """
-    listed = {file.source: file for file in files}
-    if len(listed) < len(files):
-        source, n_files = Counter(file.source for file in files).most_common(1)[0]
+    counts = pc.value_counts(listed.sources())
+    n_files = counts.field("counts")
+    if len(counts) < len(listed):
+        at = pc.index(n_files, pc.max(n_files)).as_py()
         raise ConfigError(
             "expected input files that differ in more than password and query, which a run does not keep, "
-            f"found {n_files} as {source!r}; annotate each into an --output of its own"
+            f"found {n_files[at]} as {counts.field('values')[at].as_py()!r}; annotate each into an --output of its own"
         )
-    return listed
 
 
-def _differ(known: FileRef | None, listed: FileRef | None) -> bool:
-    """Whether a file is planned and is listed, and as another."""
-    return known is not None and listed is not None and known != listed.without_secret()
+class _Known:
+    """Files that are planned beside what is listed of them now.
+
+    Args:
+      files: as they are planned.
+      listed: what is listed.
+    """
+
+    def __init__(self, files: FileTable, listed: FileTable) -> None:
+        self.files = files
+        self._listed = listed
+        at = pc.index_in(files.column("uri"), value_set=listed.sources())
+        self.are_removed = pc.is_null(at)
+        pairs = [(files.column(name), listed.column(name).take(at)) for name in ("size_bytes", "version")]
+        self.have_changed = pc.fill_null(pc.or_(*(pc.not_equal(*pair) for pair in pairs)), fill_value=False)
+
+    def filter(self, mask: Any) -> "_Known":
+        """Those for which a mask holds."""
+        return _Known(self.files.filter(mask), self._listed)
 
 
-def _relist(slice_: Slice, listed: Mapping[str, FileRef]) -> Slice:
-    """A planned slice with its file as it is listed, where it is."""
-    return dataclasses.replace(slice_, file=listed.get(slice_.file.uri, slice_.file))
+def _are_among(files: FileTable, sources: Collection[str]) -> Any:
+    return pc.is_in(files.column("uri"), value_set=pa.array(sources, pa.large_string()))
 
 
-def _check_inputs(known: Mapping[str, FileRef], listed: Mapping[str, FileRef], *, allow_removed: bool) -> None:
-    changed = sorted(source for source in known if _differ(known[source], listed.get(source)))
-    if changed:
+def _check_inputs(known: _Known, *, allow_removed: bool) -> None:
+    if changed := sorted(known.files.filter(known.have_changed).column("uri").to_pylist()):
         raise ConfigError(
             f"expected input {display_uri(changed[0])!r} as this run read it, found it changed "
             f"({len(changed)} in all); choose another --output"
         )
-    removed = sorted(known.keys() - listed.keys())
+    removed = sorted(known.files.filter(known.are_removed).column("uri").to_pylist())
     if removed and not allow_removed:
         raise ConfigError(
             f"expected input {display_uri(removed[0])!r}, which this run has read, found it gone ({len(removed)} in "
             "all); choose another --output, or --allow-removed-inputs to keep its annotations"
         )
-
-
-def _weight(slice_: Slice) -> int:
-    """Size of a slice for ordering: bytes where they are known, else documents."""
-    return slice_.end - slice_.start if slice_.format in ("jsonl", "text") else slice_.rows

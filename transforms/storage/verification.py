@@ -8,17 +8,18 @@ What is found is told of, never mended here.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.errors import StorageError
 from schemas.manifest import explain_json
 from schemas.receipts import Receipt
 from schemas.slices import Slice
 from transforms.storage.commits import COMMITS, DATA, DEAD, read_receipt
-from transforms.storage.runs import MANIFEST, SUCCESS
+from transforms.storage.manifests import MANIFEST, SUCCESS, OutputFiles, read_outputs
 from transforms.storage.store import Store
 
 _CHUNK_BYTES = 1 << 20
@@ -62,29 +63,29 @@ def check_files(store: Store, receipt: Receipt) -> list[Finding]:
     return found
 
 
-def find_strangers(store: Store, receipts: Sequence[Receipt]) -> list[Finding]:
+def find_strangers(store: Store, outputs: OutputFiles) -> list[Finding]:
     """Files among the output that no commit record names."""
-    known = {file["final"] for receipt in receipts for file in receipt.files}
-    names = (f"{folder}/{name}" for folder in (DATA, DEAD) for name in store.list(folder))
-    return [Finding(name, "no commit record names it; move it away") for name in names if name not in known]
+    names = (f"{folder}/{name}" for folder in (DATA, DEAD) for name in outputs.find_foreign(folder, store.list(folder)))
+    return [Finding(name, "no commit record names it; move it away") for name in names]
 
 
-def check_manifest(store: Store, receipts: Sequence[Receipt]) -> list[Finding]:
+def check_manifest(store: Store, outputs: OutputFiles) -> list[Finding]:
     """What the manifest of a finished run says otherwise than the commit records do."""
     if store.size(SUCCESS) is None:
         return []
-    keys = ("sha256", "size_bytes", "rows")
-    committed = {file["final"]: [file[key] for key in keys] for receipt in receipts for file in receipt.files}
     try:
-        manifest = json.loads(store.read(MANIFEST))
-        told = {file["name"]: [file[key] for key in keys] for file in manifest["files"]}
+        told = read_outputs(store)
     except OSError:
         return [Finding(MANIFEST, "expected the manifest of a finished run, found none that can be read")]
+    except StorageError as error:
+        return [Finding(MANIFEST, str(error))]
     except (ValueError, KeyError, TypeError) as error:
         return [Finding(MANIFEST, f"expected the manifest of a finished run, found {explain_json(error)}")]
-    if different := sorted(name for name in told.keys() | committed if told.get(name) != committed.get(name)):
-        return [Finding(MANIFEST, f"expected the files that were committed, found {different[0]!r} otherwise")]
-    return []
+    if told.equals(outputs.table):
+        return []
+    lines, known = ({tuple(row.values()) for row in table.to_pylist()} for table in (told, outputs.table))
+    different = sorted(str(line[0]) for line in lines ^ known) or ["another order"]
+    return [Finding(MANIFEST, f"expected the files that were committed, found {different[0]!r} otherwise")]
 
 
 def check_finished(store: Store) -> list[Finding]:

@@ -79,7 +79,7 @@ def receipts_trusted(runs, _):
 
 def commits_forgotten(runs, _):
     """Everything is planned again, done or not."""
-    wrap(runs, "pending_slices", lambda _, store, slices: list(slices))
+    wrap(runs, "pending_slices", lambda _, store, slices: slices)
 
 
 def commits_unread(read, _):
@@ -160,16 +160,13 @@ def model_not_in_fingerprint(catalog, _):
 
 def slice_size_ignored(runs, _):
     """A run with another plan goes on as if it had none."""
-    wrap(runs, "read_plans", lambda read, store: [])
-    wrap(
-        runs,
-        "plan_run",
-        lambda plan, store, settings, files, cut, *, slice_bytes, changes: runs.RunState(
-            tuple(files),
-            tuple(dataclasses.replace(slice_, number=at) for at, slice_ in enumerate(cut(files, slice_bytes))),
-            slice_bytes,
-        ),
-    )
+
+    def around(_, store, settings, files, cut, *, slice_bytes, changes):
+        size = slice_bytes(files) if callable(slice_bytes) else slice_bytes
+        slices = (dataclasses.replace(slice_, number=at) for at, slice_ in enumerate(cut(files, size)))
+        return runs.RunState(runs.FileTable.of(files), runs.SliceTable.of(slices), size, 1)
+
+    wrap(runs, "plan_run", around)
 
 
 def changes_unseen(read, _):

@@ -93,14 +93,14 @@ def survey_of(name, *fields):
 
 
 def test_check_agreement_accepts_equal_columns():
-    check_agreement([survey_of("a", pa.field("k", pa.string())), survey_of("b", pa.field("k", pa.string()))])
+    check_agreement(survey_of("a", pa.field("k", pa.string())), survey_of("b", pa.field("k", pa.string())))
 
 
 @pytest.mark.parametrize("other", [(), (pa.field("k", pa.int32()),), (pa.field("j", pa.string()),)])
 def test_check_agreement_names_the_file_that_differs(other):
     surveys = [survey_of("a", pa.field("k", pa.string())), survey_of("b", *other)]
     with pytest.raises(ConfigError, match=r"expected kept columns \['k: string'\] in 'b' as in 'a', found"):
-        check_agreement(surveys)
+        check_agreement(*surveys)
 
 
 def test_check_agreement_refuses_parquet_files_with_other_types(tmp_path):
@@ -109,7 +109,7 @@ def test_check_agreement_refuses_parquet_files_with_other_types(tmp_path):
         pq.write_table(pa.table({"text": ["x"], "n": pa.array([1], type_)}), tmp_path / name)
         surveys.append(survey_file(stat_file(str(tmp_path / name)), CorpusConfig(keep_columns=("n",)), 1))
     with pytest.raises(ConfigError, match=r"n: int32.*n: int64"):
-        check_agreement(surveys)
+        check_agreement(*surveys)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])

@@ -12,7 +12,7 @@ from schemas.receipts import Tally
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.files import stat_file
 from transforms.corpora.formats import survey_file
-from transforms.reports.samples import SampleConfig, read_samples, sample_documents
+from transforms.reports.samples import SampleConfig, SliceChooser, read_samples, sample_documents
 from transforms.storage.annotations import AnnotatedDocument
 from transforms.storage.commits import SliceWriter
 from transforms.storage.posix import PosixStore
@@ -129,7 +129,10 @@ def finished(tmp_path, write_slices):
         )
         receipts.append(writer.commit())
     assert len(receipts) > 1
-    return store, receipts, slices
+    chooser = SliceChooser("s")
+    for slice_, receipt in zip(slices, receipts, strict=True):
+        chooser.take(slice_, receipt)
+    return store, chooser.chosen
 
 
 @pytest.mark.parametrize("n_documents", [0, 3, 4, 100])

@@ -11,6 +11,7 @@ from schemas.errors import ConfigError, ManifestError, StorageError
 from schemas.slices import FileRef, Slice
 from transforms.storage import commits
 from transforms.storage.commits import read_receipt
+from transforms.storage.plans import read_plans
 from transforms.storage.runs import (
     InputChanges,
     choose_slice_bytes,
@@ -19,13 +20,17 @@ from transforms.storage.runs import (
     is_complete,
     pending_slices,
     plan_run,
-    read_plans,
     read_receipts,
     reconcile,
 )
 from transforms.storage.store import open_store
 
 A, B, C = (FileRef(f"/in/{name}.jsonl", 100, "1") for name in "abc")
+
+
+def names(store):
+    """Files of a run without those that its plans name."""
+    return sorted(name for name in store.walk() if not name.startswith("_plans/"))
 
 
 class CountingCut:
@@ -57,28 +62,28 @@ def test_plan_run_numbers_the_slices_of_every_file(store, cut):
         (2, B, 0),
         (3, B, 50),
     ]
-    assert (state.files, state.slice_bytes) == ((A, B), 50)
+    assert (list(state.files), state.slice_bytes) == ([A, B], 50)
 
 
 def test_plan_run_again_changes_nothing_and_cuts_nothing(store, cut):
     first = plan(store, [A, B], cut)
     before = store.read("_plan.json")
     assert plan(store, [A, B], cut) == first
-    assert (store.read("_plan.json"), list(store.walk()), len(cut.asked)) == (before, ["_plan.json"], 1)
+    assert (store.read("_plan.json"), names(store), len(cut.asked)) == (before, ["_plan.json"], 1)
 
 
 def test_plan_run_records_settings_and_files(memory_store, cut):
     plan(memory_store, [A], cut)
     value = json.loads(memory_store.read("_plan.json"))
     assert (value["settings"], value["slice_bytes"]) == ({"model": "m"}, 50)
-    assert value["files"] == [{"uri": A.uri, "size_bytes": 100, "version": "1"}]
+    assert (value["n_files"], value["n_slices"], value["n_documents"]) == (1, 2, 4)
+    assert list(read_plans(memory_store)[0].files) == [A]
 
 
 def test_plan_run_adds_a_plan_for_new_files_only(store, cut):
     plan(store, [B], cut)
     state = plan(store, [A, B, C], cut)
-    second = json.loads(store.read("_plan.0002.json"))
-    assert [file["uri"] for file in second["files"]] == [A.uri, C.uri]
+    assert list(read_plans(store)[1].files) == [A, C]
     assert [(slice_.number, slice_.file) for slice_ in state.slices[2:]] == [(2, A), (3, A), (4, C), (5, C)]
     assert cut.asked[1] == ([A.uri, C.uri], 50)
     assert plan(store, [A, B, C], cut).slices == state.slices
@@ -96,8 +101,8 @@ def test_plan_run_for_new_files_takes_the_success_back(memory_store, cut):
 def test_plan_run_of_a_file_without_slices_knows_it_again(memory_store):
     for _ in range(2):
         state = plan(memory_store, [A], lambda files, size: [])
-        assert (state.files, state.slices) == ((A,), ())
-    assert list(memory_store.walk()) == ["_plan.json"]
+        assert (list(state.files), list(state.slices)) == ([A], [])
+    assert names(memory_store) == ["_plan.json"]
 
 
 @pytest.mark.parametrize("changed", [FileRef(A.uri, 100, "2"), FileRef(A.uri, 101, "1")])
@@ -142,7 +147,7 @@ def test_plan_run_of_racing_drivers_agrees(store):
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(race, range(2))
     assert one == other
-    assert list(store.walk()) == ["_plan.json"]
+    assert names(store) == ["_plan.json"]
 
 
 def test_plan_run_that_is_overtaken_takes_over_the_others_plan(store, cut, monkeypatch):
@@ -156,14 +161,14 @@ def test_plan_run_that_is_overtaken_takes_over_the_others_plan(store, cut, monke
     monkeypatch.setattr(store, "put_if_absent", put_late)
     state = plan(store, [A, B], cut)
     assert [(slice_.number, slice_.file) for slice_ in state.slices] == [(0, A), (1, A), (2, B), (3, B)]
-    assert sorted(store.walk()) == ["_plan.0002.json", "_plan.json"]
+    assert names(store) == ["_plan.0002.json", "_plan.json"]
 
 
 def test_read_plans_gives_every_plan_in_order(store, cut):
     assert read_plans(store) == []
     plan(store, [B], cut)
     plan(store, [A, B], cut)
-    assert [item.files for item in read_plans(store)] == [(B,), (A,)]
+    assert [list(plan.files) for plan in read_plans(store)] == [[B], [A]]
 
 
 def signed(secret, version="1", name="a"):
@@ -172,7 +177,8 @@ def signed(secret, version="1", name="a"):
 
 def test_plan_run_writes_no_secret_and_gives_it_back_to_slices(store, cut):
     state = plan(store, [signed("secret")], cut)
-    assert "secret" not in store.read("_plan.json").decode().replace('"lacks_secret"', "")
+    assert not any(b"secret" in store.read(name).replace(b"lacks_secret", b"") for name in store.walk())
+    assert not any("sig=" in file.uri for file in read_plans(store)[0].files)
     assert {file.uri for file in (*state.files, *(s.file for s in state.slices))} == {"https://host/a.jsonl?sig=secret"}
 
 
@@ -181,7 +187,7 @@ def test_plan_run_with_another_secret_plans_nothing_and_reads_with_the_new_one(s
     again = plan(store, [signed("two")], cut)
     assert [slice_.slice_id for slice_ in again.slices] == [slice_.slice_id for slice_ in first.slices]
     assert {slice_.file.uri for slice_ in again.slices} == {"https://host/a.jsonl?sig=two"}
-    assert (len(cut.asked), list(store.walk())) == (1, ["_plan.json"])
+    assert (len(cut.asked), names(store)) == (1, ["_plan.json"])
 
 
 def test_plan_run_beside_new_files_keeps_the_secrets_of_all(memory_store, cut):
@@ -213,14 +219,10 @@ def test_plan_run_refuses_files_that_differ_in_their_secrets_only(memory_store, 
     assert list(memory_store.walk()) == []
 
 
-def test_read_plans_refuses_one_in_which_an_earlier_version_left_a_secret(memory_store, cut):
-    plan(memory_store, [signed("secret")], cut)
-    content = json.loads(memory_store.read("_plan.json"))
-    content["files"] = [{"uri": "https://host/a.jsonl?sig=secret", "size_bytes": 100, "version": "1"}]
-    memory_store.put("_plan.json", json.dumps(content).encode())
-    with pytest.raises(ConfigError, match="delete the run and annotate again") as caught:
+def test_read_plans_refuses_one_of_another_version(memory_store):
+    memory_store.put("_plan.json", json.dumps({"settings": {}, "slice_bytes": 1, "files": [], "slices": []}).encode())
+    with pytest.raises(ConfigError, match="of version 2, found version 1, which another spanmill wrote"):
         read_plans(memory_store)
-    assert "sig=" not in str(caught.value)
 
 
 @pytest.fixture(params=["posix", "memory", "s3"])
@@ -263,6 +265,25 @@ def test_choose_slice_bytes_gives_some_hundred_slices_within_bounds(total, slice
     assert choose_slice_bytes([FileRef("a", total // 2, ""), FileRef("b", total - total // 2, "")]) == slice_bytes
 
 
+def test_choose_slice_bytes_gives_each_worker_some_tens_of_slices():
+    files = [FileRef("a", 64 << 30, "")]
+    assert choose_slice_bytes(files, n_workers=64) == (64 << 30) // (64 * 32)
+    assert choose_slice_bytes(files, n_workers=8) == choose_slice_bytes(files) == 64 << 20
+    assert choose_slice_bytes(files, n_workers=1_000_000) == 512 << 10
+
+
+def test_plan_run_has_the_slice_size_chosen_for_the_first_plan_only(memory_store, cut):
+    asked = []
+
+    def choose(files):
+        asked.append(len(files))
+        return 70
+
+    for files in ([A], [A, B]):
+        state = plan(memory_store, files, cut, slice_bytes=choose)
+    assert (state.slice_bytes, asked) == (70, [1])
+
+
 def test_pending_slices_gives_the_largest_first_and_ties_by_number(memory_store):
     slices = [Slice(A, "jsonl", 0, end, 0, 1, number) for number, end in enumerate((10, 30, 20, 31, 30))]
     slices[4] = Slice(B, "jsonl", 0, 30, 0, 1, 4)
@@ -272,6 +293,15 @@ def test_pending_slices_gives_the_largest_first_and_ties_by_number(memory_store)
 def test_pending_slices_orders_parquet_by_rows(memory_store):
     slices = [Slice(A, "parquet", 0, 9, 0, 5, 0), Slice(A, "parquet", 9, 10, 5, 50, 1)]
     assert [slice_.number for slice_ in pending_slices(memory_store, slices)] == [1, 0]
+
+
+def test_pending_slices_holds_parquet_against_text_by_bytes(memory_store):
+    slices = [
+        Slice(A, "jsonl", 0, 500, 0, 1, 0),
+        Slice(A, "parquet", 0, 1, 0, 5, 1, text_bytes=900),
+        Slice(A, "jsonl", 0, 1000, 0, 1, 2),
+    ]
+    assert [slice_.number for slice_ in pending_slices(memory_store, slices)] == [2, 1, 0]
 
 
 def test_pending_slices_leaves_out_the_committed(store, make_slice, make_writer):
@@ -289,10 +319,26 @@ def test_is_complete_wants_success_and_every_slice(memory_store, make_slice, mak
     assert not is_complete(memory_store, slices)
 
 
+def settle(store, slices):
+    """Slices with their receipts, as `reconcile` gives them."""
+    taken = []
+    reconcile(store, slices, lambda *pair: taken.append(pair))
+    return taken
+
+
 def test_reconcile_gives_every_receipt_in_order(store, make_slice, make_writer):
     slices = [make_slice(number=number) for number in range(3)]
     receipts = [make_writer(store, slice_).commit() for slice_ in slices]
-    assert reconcile(store, slices) == receipts
+    assert settle(store, slices) == list(zip(slices, receipts, strict=True))
+
+
+def test_reconcile_gives_every_file_that_was_written(store, make_slice, make_writer):
+    slices = [make_slice(number=number) for number in range(3)]
+    receipts = [make_writer(store, slice_).commit() for slice_ in slices]
+    written = [file for receipt in receipts for file in receipt.files]
+    rows = reconcile(store, slices).table.to_pylist()
+    assert [row["name"] for row in rows] == [file["final"] for file in written]
+    assert [row["sha256"] for row in rows] == [file["sha256"] for file in written]
 
 
 def test_read_receipts_looks_at_nothing_but_the_records(store, make_slice, make_writer):
@@ -300,13 +346,13 @@ def test_read_receipts_looks_at_nothing_but_the_records(store, make_slice, make_
     receipts = [make_writer(store, slice_).commit() for slice_ in slices[:2]]
     for receipt in receipts:
         store.delete(receipt.files[0]["final"])
-    assert read_receipts(store, slices[:2]) == receipts
+    assert list(read_receipts(store, slices[:2])) == receipts
     with pytest.raises(ManifestError, match=f"expected a receipt of slice {slices[2].slice_id}, found none"):
-        read_receipts(store, slices)
+        list(read_receipts(store, slices))
 
 
 def test_reconcile_of_no_slices_is_empty(store):
-    assert reconcile(store, []) == []
+    assert settle(store, []) == []
 
 
 def test_reconcile_counts_what_is_missing(memory_store, make_slice, make_writer):
@@ -329,7 +375,7 @@ def test_reconcile_ignores_litter_beside_commits_and_attempts(store, make_slice,
     receipt = make_writer(store, slice_).commit()
     for name in (f"_commits/{slice_.slice_id}.tmp", "_commits/notes.txt", "_attempts/whatever", "_claims/x", "_tmp"):
         store.put(name, b"litter")
-    assert reconcile(store, [slice_]) == [receipt]
+    assert settle(store, [slice_]) == [(slice_, receipt)]
 
 
 @pytest.mark.parametrize("name", ["data/stray.parquet", "dead/stray.parquet", "data/part-00007-0.parquet"])

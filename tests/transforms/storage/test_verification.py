@@ -5,6 +5,7 @@ import json
 import pytest
 
 from transforms.storage.commits import COMMITS, retire_slice
+from transforms.storage.manifests import OutputFiles
 from transforms.storage.verification import check_files, find_receipt, find_strangers
 
 
@@ -15,6 +16,12 @@ def committed(store, make_slice, make_writer):
     return slice_, make_writer(store, slice_).commit()
 
 
+def _outputs(receipt):
+    outputs = OutputFiles()
+    outputs.add(receipt)
+    return outputs
+
+
 def _problems(store, receipt):
     return [finding.problem for finding in check_files(store, receipt)]
 
@@ -23,7 +30,7 @@ def test_a_slice_as_it_was_committed_has_no_findings(store, committed):
     slice_, receipt = committed
     assert find_receipt(store, slice_) == (receipt, [])
     assert check_files(store, receipt) == []
-    assert find_strangers(store, [receipt]) == []
+    assert find_strangers(store, _outputs(receipt)) == []
 
 
 def test_a_slice_that_is_not_committed_has_neither_receipt_nor_findings(store, make_slice):
@@ -96,7 +103,7 @@ def test_a_record_of_other_counts_is_a_finding(store, committed):
 def test_a_file_that_no_record_names_is_a_stranger(store, committed):
     _, receipt = committed
     store.put("data/part-9.parquet", b"")
-    assert [finding.name for finding in find_strangers(store, [receipt])] == ["data/part-9.parquet"]
+    assert [finding.name for finding in find_strangers(store, _outputs(receipt))] == ["data/part-9.parquet"]
 
 
 def test_a_retired_slice_is_as_if_it_had_never_been(store, committed, make_writer):
