@@ -142,6 +142,7 @@ def plan_corpus(n_files, n_groups, latency_s):
             )
 
         state = watch.time("plan", lambda state: (len(state.slices), "slices"), plan)
+        del state
         state = watch.time("again", lambda state: (len(state.slices), "slices"), plan)
         watch.time("resumed", lambda done: (done, "commits"), lambda: resume(store, state.slices))
         pending = pending_slices(store, state.slices)

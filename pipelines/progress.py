@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +19,7 @@ from rich.progress import (
 )
 
 from schemas.slices import Slice
-from schemas.tables import SliceTable
+from schemas.tables import SliceTable, name_array
 from transforms.storage.commits import COMMITS
 from transforms.storage.store import Store
 
@@ -38,7 +37,7 @@ def watch_commits(store: Store, slices: Sequence[Slice], *, is_shown: bool) -> I
     show = _show_bar if sys.stderr.isatty() else _show_lines
 
     def count_done() -> int:
-        committed = pa.array(store.list(COMMITS), pa.string())
+        committed = name_array(store.list(COMMITS))
         done = table.column("rows").filter(pc.is_in(table.ids, value_set=committed))
         return int(pc.sum(done, min_count=0).as_py())
 

@@ -42,6 +42,18 @@ _Row = TypeVar("_Row")
 _Self = TypeVar("_Self", bound="_Rows[Any]")
 
 
+def name_array(names: Sequence[str]) -> pa.Array:
+    r"""Names of files to an array of strings; bytes of a name that are no text are escaped, as no name of ours has any.
+
+    >>> name_array(["a", "\udcff"]).to_pylist()
+    ['a', '\\udcff']
+    """
+    try:
+        return pa.array(names, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([name.encode(errors="backslashreplace").decode() for name in names], pa.string())
+
+
 class _Rows(Sequence[_Row], Generic[_Row]):
     """A table as the sequence of what its rows stand for.
 
@@ -77,8 +89,8 @@ class _Rows(Sequence[_Row], Generic[_Row]):
         return self.table.column(name)
 
     def filter(self: _Self, mask: Any) -> _Self:
-        """The rows for which a mask holds."""
-        return type(self)(self.table.filter(mask))
+        """The rows for which a mask holds; itself where it holds for all, since a copy of a million takes memory."""
+        return self if pc.all(mask, min_count=0).as_py() else type(self)(self.table.filter(mask))
 
     def without_secrets(self: _Self) -> _Self:
         """The same as it may be written, as `FileRef.without_secret` has it."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.manifest import INPUT_SCHEMA, OUTPUT_SCHEMA, Manifest, Shard, dump_json
 from schemas.receipts import Receipt
-from schemas.tables import FileTable, SliceTable
+from schemas.tables import FileTable, SliceTable, name_array
 from transforms.storage.shards import parse_shards, read_shards, write_shards
 from transforms.storage.store import Store
 
@@ -43,7 +43,7 @@ class OutputFiles:
 
     def find_foreign(self, folder: str, names: Sequence[str]) -> list[str]:
         """Those names in a folder that are not among the files."""
-        found = pa.array([f"{folder}/{name}" for name in names], pa.string())
+        found = name_array([f"{folder}/{name}" for name in names])
         foreign = pc.filter(found, pc.invert(pc.is_in(found, value_set=self.table.column("name"))))
         return [name.removeprefix(f"{folder}/") for name in foreign.to_pylist()]
 

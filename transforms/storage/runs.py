@@ -20,7 +20,7 @@ from schemas.errors import ConfigError, ManifestError
 from schemas.manifest import Manifest
 from schemas.receipts import Receipt
 from schemas.slices import FileRef, Slice, display_uri
-from schemas.tables import FileTable, SliceTable
+from schemas.tables import FileTable, SliceTable, name_array
 from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
 from transforms.storage.manifests import SUCCESS, OutputFiles, put_manifest
 from transforms.storage.plans import (
@@ -158,7 +158,7 @@ def find_run(root: str) -> str:
 def pending_slices(store: Store, slices: Sequence[Slice]) -> SliceTable:
     """The slices that are not committed, largest first."""
     table = SliceTable.of(slices)
-    left = table.filter(pc.invert(pc.is_in(table.ids, value_set=pa.array(store.list(COMMITS), pa.string()))))
+    left = table.filter(pc.invert(pc.is_in(table.ids, value_set=name_array(store.list(COMMITS)))))
     return left.largest_first()
 
 
@@ -182,7 +182,7 @@ def reconcile(
       StorageError: a committed file is lost.
     """
     planned = SliceTable.of(slices).ids
-    committed = pa.array(store.list(COMMITS), pa.string())
+    committed = name_array(store.list(COMMITS))
     n_missing = pc.sum(pc.invert(pc.is_in(planned, value_set=committed)), min_count=0).as_py()
     if n_missing:
         raise ManifestError(
