@@ -125,7 +125,7 @@ def read_beginning(value: Any) -> Beginning:
       StorageError: they are none.
     """
     try:
-        inputs = tuple(FileRef.from_json(file) for file in value["inputs"])
+        inputs = tuple(FileRef(**file) for file in value["inputs"])
         labels = tuple(LabelRef(**file) for file in value["labels"])
         return Beginning(**{**value, "inputs": inputs, "labels": labels})
     except (TypeError, KeyError) as error:
