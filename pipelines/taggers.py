@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.prompting import PromptOptions, configure_prompting, read_labels
 from pipelines.routing import BASE, configure_router
-from pipelines.tuning import DEFAULT_BATCH_TOKENS
 from schemas.errors import ConfigError
 from schemas.specs import parse_spec
 from transforms.models.gazetteer.options import GazetteerOptions
@@ -154,6 +153,7 @@ def _configure_model(setting: _Setting, chosen: ModelOptions) -> "TaggerConfig":
 
 
 def _configure_checkpoint(setting: _Setting, checkpoint: "Checkpoint") -> "TaggerConfig":
+    from transforms.models.backends import default_batch_tokens
     from transforms.models.catalog import configure_tagger
     from transforms.models.window_tagger import DecodingConfig
     from transforms.text.windows import WindowConfig
@@ -164,7 +164,7 @@ def _configure_checkpoint(setting: _Setting, checkpoint: "Checkpoint") -> "Tagge
         backend=_choose_backend(setting, checkpoint),
         windows=WindowConfig(max_tokens=options.window_tokens, overlap_tokens=options.overlap_tokens),
         decoding=DecodingConfig(decoder=options.decoder, repair=options.repair, aggregation=options.aggregation),
-        batch_tokens=options.batch_tokens or DEFAULT_BATCH_TOKENS[options.device.partition(":")[0]],
+        batch_tokens=options.batch_tokens or default_batch_tokens(options.device),
         dedupe=options.dedupe,
     )
 

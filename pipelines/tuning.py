@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from transforms.text.tokens import TokenColumns
     from transforms.text.windows import WindowConfig
 
-DEFAULT_BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 _SAMPLE_CHARACTERS = 1 << 20
 _SAMPLE_SLICES = 16
 _WINDOWS = (128, 256, 512)
@@ -22,10 +21,11 @@ _WINDOWS = (128, 256, 512)
 
 def recall_budget(tagger: "CheckpointTaggerConfig") -> int:
     """The budget that an earlier `--tune` found for this model on this machine, else the usual one."""
+    from transforms.models.backends import default_batch_tokens
     from transforms.models.tuning import TuningCache
 
     known = TuningCache(tagger.digest, tagger.backend, tagger.windows.max_tokens).read()
-    return known or DEFAULT_BATCH_TOKENS[tagger.backend.device.partition(":")[0]]
+    return known or default_batch_tokens(tagger.backend.device)
 
 
 def tune_budget(

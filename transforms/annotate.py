@@ -52,19 +52,57 @@ class AnnotateDocuments(beam.PTransform):  # type: ignore[misc]
         ).with_output_types(SlicePart)
 
 
-class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
-    """Holds the weights once per process and a tokenizer per thread, from the first documents on."""
+class AnnotatorHolder:
+    """What a DoFn holds in place of a model: the weights once per process and a tokenizer per thread, once asked for.
 
+    Args:
+      tagger: what travels to the workers.
+      entities: which entities are written.
+      model: digest of the model.
+      step: name of the transform, under which loads are counted.
+    """
+
+    def __init__(self, tagger: TaggerConfig, entities: EntityConfig, *, model: str, step: str) -> None:
+        self._tagger = tagger
+        self._entities = entities
+        self._model = model
+        self._shared = Shared()
+        self._annotator: Annotator | None = None
+        self._load_s = 0.0
+        self._loads = Metrics.counter(step, "model-loads")
+
+    def open(self) -> Annotator:
+        """The annotator of this thread; the first of a process loads the weights."""
+        if self._annotator is None:
+            started = time.perf_counter()
+            self._weights = self._shared.acquire(self._load, tag=self._model)
+            self._annotator = Annotator(self._tagger.build(self._weights), self._entities, model=self._model)
+            self._load_s += time.perf_counter() - started
+        return self._annotator
+
+    def take_load_seconds(self) -> float:
+        """Seconds that opening has taken since this was asked last."""
+        taken, self._load_s = self._load_s, 0.0
+        return taken
+
+    def close(self) -> None:
+        """Lets go of it."""
+        self._annotator = None
+
+    def _load(self) -> object:
+        _LOGGER.info("loading model %s", self._model[:16])
+        self._loads.inc()
+        return self._tagger.load()
+
+
+class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
     def __init__(self, tagger: TaggerConfig, entities: EntityConfig, model: str, timeout_s: float) -> None:
         self._tagger = tagger
         self._entities = entities
         self._model = model
         self._timeout_s = timeout_s
-        self._shared = Shared()
-        self._annotator: Annotator | None = None
+        self._holder = AnnotatorHolder(tagger, entities, model=model, step="AnnotateDocuments")
         self._isolated: IsolatedAnnotator | None = None
-        self._untold = Tally()
-        self._loads = Metrics.counter("AnnotateDocuments", "model-loads")
         self._documents = Metrics.counter("AnnotateDocuments", "documents")
 
     def start_bundle(self) -> None:
@@ -87,7 +125,7 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
             return None
         if part.attempt >= ISOLATED_FROM and not self._tagger.is_remote:
             return lambda: self._isolate().annotate(table, source=source)
-        annotator = self._open()
+        annotator = self._holder.open()
         with at_work(part.slice_.slice_id):
             return annotator.begin(table, source=source)
 
@@ -104,25 +142,17 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
             with at_work(part.slice_.slice_id):
                 annotated = wait()
             self._documents.inc(annotated.tally.documents)
+            loading = Tally(used={"load": load_s} if (load_s := self._holder.take_load_seconds()) else {})
             yield dataclasses.replace(
                 part,
                 table=annotated.annotations,
                 rejects=part.rejects + annotated.rejects,
-                tally=part.tally + annotated.tally + self._untold,
+                tally=part.tally + annotated.tally + loading,
             )
-            self._untold = Tally()
 
     def teardown(self) -> None:
-        self._annotator = None
+        self._holder.close()
         self._end_isolation()
-
-    def _open(self) -> Annotator:
-        if self._annotator is None:
-            started = time.perf_counter()
-            self._weights = self._shared.acquire(self._load, tag=self._model)
-            self._annotator = Annotator(self._tagger.build(self._weights), self._entities, model=self._model)
-            self._untold += Tally(used={"load": time.perf_counter() - started})
-        return self._annotator
 
     def _isolate(self) -> IsolatedAnnotator:
         if self._isolated is None:
@@ -136,8 +166,3 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
         if self._isolated is not None:
             self._isolated.close()
             self._isolated = None
-
-    def _load(self) -> object:
-        _LOGGER.info("loading model %s", self._model[:16])
-        self._loads.inc()
-        return self._tagger.load()

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from pipelines.annotate import main
-from pipelines.tuning import DEFAULT_BATCH_TOKENS, recall_budget
+from pipelines.tuning import recall_budget
 from schemas.errors import ConfigError
-from transforms.models.backends import BackendConfig
+from transforms.models.backends import BackendConfig, default_batch_tokens
 from transforms.models.catalog import configure_tagger
 from transforms.models.checkpoint import find_checkpoint
 from transforms.models.tuning import Trial, TuningCache
@@ -28,7 +28,7 @@ def tagger(tiny_checkpoint, tmp_path, monkeypatch):
 
 
 def test_without_a_memory_the_usual_budget_is_taken(tagger):
-    assert recall_budget(tagger) == DEFAULT_BATCH_TOKENS["cpu"]
+    assert recall_budget(tagger) == default_batch_tokens("cpu")
 
 
 def test_a_remembered_budget_is_taken(tagger):

@@ -6,9 +6,9 @@ from typing import Any
 from schemas.errors import CheckpointError
 from schemas.labels import TagSet
 from schemas.slices import display_uri
-from transforms.models.backends import BackendConfig
+from transforms.models.backends import BackendConfig, default_batch_tokens
 from transforms.models.checkpoint import Checkpoint, find_checkpoint, read_tokenizer
-from transforms.models.engines import Engine, open_engine
+from transforms.models.engines import Engine, choose_backend, open_engine
 from transforms.models.onnx_classifier import OnnxClassifier
 from transforms.models.openvino_classifier import OpenvinoClassifier
 from transforms.models.tagger import Tagger, TokenClassifier
@@ -134,6 +134,33 @@ def configure_tagger(
         batch_tokens=batch_tokens,
         dedupe=dedupe,
         base=checkpoint.base_reference,
+    )
+
+
+def find_tagger(
+    model: str = "default", *, device: str = "cpu", precision: str = "auto", threads: int = 0, batch_tokens: int = 0
+) -> CheckpointTaggerConfig:
+    """A reference to a model to a config with the usual windows and decoding, as `spanmill annotate` has them.
+
+    Args:
+      model: folder, URL, hub name or `default`; workers must reach it too.
+      device: cpu or cuda, which is looked for where the model is loaded.
+      precision: auto, fp32, bf16, fp16 or int8; the fastest engine in the folder that has it answers.
+      threads: threads of the model per process; 0 for one per core.
+      batch_tokens: most padded tokens in a batch; 0 for 1,024, or 65,536 on CUDA.
+
+    Raises:
+      CheckpointError: there is no such model, or it is unsafe or incomplete.
+      ConfigError: nothing has that precision on that device.
+    """
+    checkpoint = find_checkpoint(model)
+    backend = choose_backend(checkpoint, device=device, precision=precision)
+    return configure_tagger(
+        checkpoint,
+        backend=BackendConfig(backend=backend, device=device, precision=precision, threads=threads),
+        windows=WindowConfig(),
+        decoding=DecodingConfig(),
+        batch_tokens=batch_tokens or default_batch_tokens(device),
     )
 
 
