@@ -16,6 +16,7 @@ from pipelines.logs import log_context
 from pipelines.observing import observing
 from pipelines.options import parse_options, parse_pairs
 from pipelines.pinning import pin_model
+from pipelines.runners import check_hints, choose_hints, is_handed_over, is_local
 from pipelines.signals import stopping_on_signals
 from pipelines.taggers import configure
 from pipelines.tuning import recall_budget, tune_budget
@@ -96,12 +97,14 @@ def annotate_corpus(
         job = _plan(pin_model(options), beam_flags, expected, replaced)
         observer.begin(job.root)
         report = _do(job, beam_flags, started)
+        if report is None:
+            return Annotated(observer.end(0), job.root)
         observer.complete(job.store, report)
         return Annotated(observer.end(_conclude(job, report)), job.root)
 
 
-def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any]:
-    """Does what is not done yet; returns the report."""
+def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any] | None:
+    """Does what is not done yet; returns the report, or None where a runner goes on without this process."""
     from transforms.storage.runs import is_complete, pending_slices
 
     options = job.options
@@ -116,6 +119,9 @@ def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any]:
             job = dataclasses.replace(job, tagger=_set_budget(job, pending))
             started += time.monotonic() - planned  # Measuring a budget is no part of the run.
             _annotate(job, pending, beam_flags)
+            if is_handed_over(beam_flags):
+                _say(options, "handed over to the runner; once that is done, the same command again writes the report")
+                return None
         log_context(step="report")
         report = _finish(job, pending, time.monotonic() - started)
     return report
@@ -124,7 +130,7 @@ def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any]:
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
     from pipelines.progress import watch_count
     from pipelines.supervision import Supervision
-    from pipelines.workers import choose_supervision, count_workers, is_local, share_threads
+    from pipelines.workers import choose_supervision, count_workers, share_threads
     from schemas.annotations import SCHEMA_VERSION, check_kept
     from schemas.manifest import fingerprint
     from schemas.slices import display_text
@@ -152,6 +158,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         conll_columns=options.conll_columns,
         max_document_bytes=options.max_document_bytes,
     )
+    check_hints(choose_hints(options.accelerator, options.min_ram), beam_flags, device=options.device)
     check_kept(options.keep_columns, layout=options.layout, is_routed=bool(options.route))
     entities = _configure_entities(options)
     with watch_count("listed", "files", is_shown=options.progress) as count:
@@ -281,6 +288,7 @@ def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) 
         is_strict=options.bad_files == "fail",
         timeout_s=options.timeout_per_document,
         beam_flags=tuple(without_local_workers(beam_flags) if job.supervision else beam_flags),
+        hints=choose_hints(options.accelerator, options.min_ram),
     )
     try:
         with watch_commits(job.store, job.state.slices, is_shown=options.progress):

@@ -67,6 +67,12 @@ class AnnotateOptions:
     batch_tokens: int = option("padded tokens per batch, 0 for what --tune found, else 1,024 (65,536 on CUDA)", 0)
     tune: bool = option("measure which batches are fastest here first, and remember it", default=False)
     dedupe: bool = option("compute windows with the same tokens once", default=True)
+    accelerator: str = option(
+        "what workers of a cluster need for --device cuda, as Beam's resource hints spell it",
+        "",
+        metavar="type:NAME;count:N[;install-nvidia-driver]",
+    )
+    min_ram: str = option("memory that workers of a cluster need at least, such as 16GB", "", metavar="SIZE")
     workers: int = option("processes that share the work on this machine", 1)
     max_restarts: int = option(
         "how many of them may die in a row without getting on before the run fails; 0 to work in this very process",

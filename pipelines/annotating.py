@@ -31,6 +31,7 @@ class SliceWork:
       is_strict: a file that cannot be read stops the run, instead of becoming a dead letter.
       timeout_s: seconds that a document may take.
       beam_flags: Beam's own flags.
+      hints: what the workers that annotate must have, by the names of Beam's resource hints.
     """
 
     root: str
@@ -43,6 +44,7 @@ class SliceWork:
     is_strict: bool
     timeout_s: float
     beam_flags: tuple[str, ...]
+    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self, slices: Sequence["Slice"], member: "Member | None" = None) -> None:
         """Annotates slices and commits them.
@@ -55,37 +57,38 @@ class SliceWork:
           ConfigError: something that a person must change.
           PipelineError: the pipeline failed; what is committed stays.
         """
+        from pipelines.runners import is_handed_over
         from schemas.tables import SliceTable
         from transforms.storage.store import open_store
         from transforms.storage.work import listed_work
 
-        with listed_work(open_store(self.root), SliceTable.of(slices)) as listed:
+        store, is_kept = open_store(self.root), is_handed_over(self.beam_flags)
+        with listed_work(store, SliceTable.of(slices), is_kept=is_kept) as listed:
             self.run_listed(listed, member)
 
     def run_listed(self, listed: "WorkList", member: "Member | None" = None) -> None:
         """As `run`, for slices that are listed in the run."""
+        run_pipeline(lambda pipeline: self.construct(pipeline, listed, member), self.beam_flags)
+
+    def construct(self, pipeline: Any, listed: "WorkList", member: "Member | None" = None) -> None:
+        """Adds the transforms to a pipeline; arguments as in `run_listed`."""
         quiet_beam()
         import apache_beam as beam
 
-        from pipelines.workers import is_local
+        from pipelines.runners import is_local
         from transforms.annotate import AnnotateDocuments
         from transforms.commit import CommitSlices
         from transforms.plan import PlanSlices
         from transforms.read import ReadSlices
         from transforms.storage.commits import Member
 
-        def construct(pipeline: Any) -> None:
-            parts, committed = (
-                pipeline
-                | "Plan" >> PlanSlices(self.root, listed, is_spread=not is_local(self.beam_flags))
-                | "Read" >> ReadSlices(self.corpus, self.root, self.is_strict, member or Member())
-            )
-            done = (
-                parts
-                | "Annotate" >> AnnotateDocuments(self.tagger, self.entities, self.tagger.digest, self.timeout_s)
-                | "Commit" >> CommitSlices(self.root, self.output_format, self.layout, self.metadata)
-            )
-            # Receipts that meet in one place make the death of a worker an error; without a consumer it is a hang.
-            (done, committed) | "Gather slices" >> beam.Flatten() | "Count slices" >> beam.combiners.Count.Globally()
-
-        run_pipeline(construct, self.beam_flags)
+        read = ReadSlices(self.corpus, self.root, self.is_strict, member or Member())
+        annotate = AnnotateDocuments(self.tagger, self.entities, self.tagger.digest, self.timeout_s)
+        commit = CommitSlices(self.root, self.output_format, self.layout, self.metadata)
+        # All three, since runners part steps that ask for different workers, and these must stay in one stage.
+        read, annotate, commit = (step.with_resource_hints(**self.hints) for step in (read, annotate, commit))
+        plan = PlanSlices(self.root, listed, is_spread=not is_local(self.beam_flags))
+        parts, committed = pipeline | "Plan" >> plan | "Read" >> read
+        done = parts | "Annotate" >> annotate | "Commit" >> commit
+        # Receipts that meet in one place make the death of a worker an error; without a consumer it is a hang.
+        (done, committed) | "Gather slices" >> beam.Flatten() | "Count slices" >> beam.combiners.Count.Globally()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import build_beam_options, quiet_beam
+from pipelines.runners import is_handed_over
 from schemas.errors import ConfigError, FileError, InputError, MemoryExhaustedError, PipelineError, RecordError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _KINDS: dict[str, type[PipelineError]] = {ConfigError.__name__: ConfigError, Fil
 
 
 def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) -> None:
-    """Builds a pipeline, runs it and waits for its end.
+    """Builds a pipeline, runs it and waits for its end, if Beam's flags do not say that nobody does.
 
     Args:
       construct: adds the transforms to the pipeline.
@@ -42,7 +43,9 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         # Beam makes a folder for transforms of other languages, and leaves it behind when the job is stopped.
         shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
         construct(pipeline)
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        if not is_handed_over(beam_flags):
+            result.wait_until_finish()
     except FileError as error:
         raise InputError(_own_words(str(error))) from error
     except RecordError as error:

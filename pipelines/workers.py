@@ -8,15 +8,9 @@ import os
 from collections.abc import Sequence
 
 from pipelines.options import LOCAL_WORKER_FLAGS
+from pipelines.runners import flag_value, is_local
 from pipelines.supervision import Supervision
 from schemas.errors import ConfigError
-
-_LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner")
-
-
-def is_local(beam_flags: Sequence[str]) -> bool:
-    """Whether the runner works in this process."""
-    return _flag_value(beam_flags, "--runner", "FnApiRunner") in _LOCAL_RUNNERS
 
 
 def choose_supervision(supervision: Supervision, beam_flags: Sequence[str], uris: Sequence[str]) -> Supervision | None:
@@ -42,7 +36,7 @@ def choose_supervision(supervision: Supervision, beam_flags: Sequence[str], uris
         if supervision.workers > 1:
             raise ConfigError("expected a local runner for --workers; the runner's own flags say how many it has")
         return None
-    given = _flag_value(beam_flags, "--direct_num_workers", "")
+    given = flag_value(beam_flags, "--direct_num_workers", "")
     n_workers = (int(given) or n_cores()) if given else supervision.workers
     if given and supervision.workers not in (1, n_workers):
         raise ConfigError(
@@ -89,11 +83,3 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _flag_value(beam_flags: Sequence[str], name: str, default: str) -> str:
-    for at, flag in enumerate(beam_flags):
-        given, _, value = flag.partition("=")
-        if given == name:
-            return value or next(iter(beam_flags[at + 1 :]), default)
-    return default

@@ -1,4 +1,4 @@
-"""The same rows on every way to run: threads, processes, Beam's job service with an external pool, other stores."""
+"""The same bytes on every runner: threads, processes, a job service with a pool; the same rows on other stores."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -32,12 +33,28 @@ def _content(rows):
     ]
 
 
-def _spanmill(*arguments, **kwargs):
+def _sorted_bytes(output):
+    """Every annotation of a run, scores and all, in order of source and row, as bytes of Arrow."""
+    paths = sorted(run_folder(output).glob("data/*.parquet"))
+    table = pa.concat_tables([pq.read_table(path) for path in paths]).sort_by(
+        [("source", "ascending"), ("row", "ascending")]
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue().to_pybytes()
+
+
+def _spanmill(*arguments, module="pipelines", **kwargs):
     # A fresh interpreter: Beam's process and portable modes do not survive beside another test's threads.
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "pipelines", "annotate", "--no-progress", *map(str, arguments)]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-m", module, "annotate", "--no-progress", *map(str, arguments)]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False, **kwargs
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False, **kwargs
     )
 
 
@@ -45,24 +62,25 @@ def _spanmill(*arguments, **kwargs):
 def expected(annotate, corpus, tmp_path):
     annotate("--slice-size=600", source=corpus, output="expected")
     assert len(list(run_folder(tmp_path / "expected").glob("data/*"))) > 6
-    return _content(read_rows(tmp_path / "expected"))
+    return tmp_path / "expected"
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("module", "flags"),
     [
-        ["--runner=FnApiRunner"],
-        ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"],
-        ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_processing"],
-        ["--runner=FnApiRunner", "--direct_runner_bundle_repeat=2"],
+        ("pipelines", []),
+        ("pipelines", ["--direct_num_workers=2"]),
+        ("pipelines", ["--direct_runner_bundle_repeat=2"]),
+        ("tests.pipelines.unsupervised", ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]),
+        ("tests.pipelines.unsupervised", ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]),
     ],
-    ids=["one worker", "two threads", "two processes", "every bundle again"],
+    ids=["one worker", "two workers of ours", "every bundle again", "two threads of Beam", "two processes of Beam"],
 )
-def test_fn_api_runner_gives_the_same_rows(flags, expected, corpus, tmp_path, tiny_checkpoint):
+def test_fn_api_runner_gives_the_same_bytes(module, flags, expected, corpus, tmp_path, tiny_checkpoint):
     arguments = ["--input", corpus, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--slice-size=600"]
-    result = _spanmill(*arguments, *flags)
+    result = _spanmill(*arguments, "--runner=FnApiRunner", *flags, module=module)
     assert result.returncode == 0, result.stderr
-    assert _content(read_rows(tmp_path / "out")) == expected
+    assert _sorted_bytes(tmp_path / "out") == _sorted_bytes(expected)
 
 
 def _free_port():
@@ -72,7 +90,7 @@ def _free_port():
 
 
 def _wait_for(port):
-    for _ in range(300):
+    for _ in range(3000):
         with socket.socket() as probe:
             if probe.connect_ex(("localhost", port)) == 0:
                 return
@@ -82,54 +100,53 @@ def _wait_for(port):
 
 @pytest.fixture
 def job_service(tmp_path):
-    """Beam's own job service and an external worker pool; gives the flags that reach them."""
+    """Beam's own job service with two workers, and an external worker pool; gives their ports and the pool's log."""
     job_port, pool_port = _free_port(), _free_port()
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     modules = [
-        [
-            "apache_beam.runners.portability.local_job_service_main",
-            f"--port={job_port}",
-            f"--staging_dir={tmp_path / 'staging'}",
-        ],
+        ["tests.pipelines.two_workers", f"--port={job_port}", f"--staging_dir={tmp_path / 'staging'}"],
         ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"],
     ]
-    servers = [
-        subprocess.Popen(
-            [sys.executable, "-m", *module],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for module in modules
-    ]
+    log = tmp_path / "pool.log"
+    with log.open("wb") as told:
+        servers = [
+            subprocess.Popen(
+                [sys.executable, "-m", *module],
+                cwd=tmp_path,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=told if module[0].endswith("pool_main") else subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            for module in modules
+        ]
     try:
         _wait_for(job_port)
         _wait_for(pool_port)
-        yield [
-            "--runner=PortableRunner",
-            f"--job_endpoint=localhost:{job_port}",
-            "--environment_type=EXTERNAL",
-            f"--environment_config=localhost:{pool_port}",
-        ]
+        yield job_port, pool_port, log
     finally:
         for server in servers:
             os.killpg(server.pid, 9)
             server.wait()
 
 
-def test_portable_runner_with_an_external_worker_pool_gives_the_same_rows(
-    job_service, expected, corpus, tmp_path, tiny_checkpoint
+@pytest.mark.parametrize("place", [pytest.param("LOOPBACK", marks=pytest.mark.slow), "EXTERNAL"])
+def test_portable_runner_with_two_workers_gives_the_same_bytes(
+    place, job_service, expected, corpus, tmp_path, tiny_checkpoint
 ):
+    job_port, pool_port, log = job_service
     arguments = ["--input", corpus, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--slice-size=600"]
-    result = _spanmill(*arguments, *job_service)
+    flags = ["--runner=PortableRunner", f"--job_endpoint=localhost:{job_port}", f"--environment_type={place}"]
+    if place == "EXTERNAL":
+        flags.append(f"--environment_config=localhost:{pool_port}")
+    result = _spanmill(*arguments, *flags)
     assert result.returncode == 0, result.stderr
-    assert _content(read_rows(tmp_path / "out")) == expected
+    assert _sorted_bytes(tmp_path / "out") == _sorted_bytes(expected)
+    assert log.read_text().count("Starting worker with command") == (2 if place == "EXTERNAL" else 0)
 
 
 def _read_url(root):
@@ -165,7 +182,7 @@ def test_other_stores_give_the_same_rows(store, request, expected, annotate, cor
     ]
     assert main([*command, "--model", str(tiny_checkpoint)]) == 0
     found = _content(_read_url(f"{root}/out"))
-    assert [row[1:] for row in found] == [row[1:] for row in expected]
+    assert [row[1:] for row in found] == [row[1:] for row in _content(read_rows(expected))]
     assert all(row[0].startswith(f"{store}://") for row in found)
     fs, path = fsspec.core.url_to_fs(f"{root}/out")
     before = {

@@ -38,15 +38,23 @@ class WorkList:
 
 
 @contextlib.contextmanager
-def listed_work(store: Store, slices: SliceTable) -> Iterator[WorkList]:
-    """A list of slices that is there while the body runs."""
+def listed_work(store: Store, slices: SliceTable, *, is_kept: bool = False) -> Iterator[WorkList]:
+    """A list of slices that is there while the body runs.
+
+    Args:
+      store: the run's.
+      slices: what is to be done, in order.
+      is_kept: leave it, for workers that go on after the body has ended well; what completes the run sweeps it.
+    """
     secrets = Secrets.of(slice_.file for slice_ in slices.with_secrets())
     prefix = f"{WORK}/{count_plans(store):04d}-{uuid.uuid4().hex}-"
     shards = write_shards(store, prefix, slices.without_secrets().table)
+    is_left = False
     try:
         yield WorkList(tuple(shard.name for shard in shards), secrets)
+        is_left = is_kept
     finally:
-        for shard in shards:
+        for shard in [] if is_left else shards:
             store.delete(shard.name)
 
 
