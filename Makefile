@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-gliner test-airflow faults mutants fuzz check audit model bench pins
+.PHONY: help demo test test-slow test-gliner test-airflow test-runners faults mutants fuzz check audit model bench pins template
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ test: $(READY) ## Run the tests that need minutes at most
 
 test-slow: $(READY) ## Run the tests marked slow
 	$(PYTHON) -m pytest -m slow --timeout 1800
+
+test-runners: $(READY) ## Run one corpus on every runner that works on one machine, and compare the bytes
+	$(PYTHON) -m pytest tests/pipelines/test_runners.py -m "slow or not slow" --timeout 1800
 
 test-gliner: ## Run the tests of the gliner tagger, in an environment with the older transformers that it needs
 	test -e $(GLINER_VENV)/pyvenv.cfg || $(PYTHON3) -m venv $(GLINER_VENV)
@@ -78,6 +81,9 @@ model: $(READY) ## Make the default model again in .base/model, from the data se
 bench: $(READY) ## Measure spanmill beside its peers, on the data sets in DATA
 	$(PYTHON) -m benchmarks.throughput --docs 60 --sections 1,2,3,4 $(if $(DATA),--data $(DATA))
 	$(PYTHON) -m benchmarks.evaluate
+
+template: $(READY) ## Write the metadata of the Dataflow Flex Template anew from the options
+	$(PYTHON) -m pipelines.flex_template > deploy/dataflow/metadata.json
 
 pins: ## Remake constraints.txt with uv for every Python; pins that still fit are kept, a deleted line is chosen anew
 	cp constraints.txt constraints.new

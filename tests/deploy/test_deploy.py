@@ -1,0 +1,175 @@
+"""What is written for clusters fits what is here: versions, options, folders, the steps of the images."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import apache_beam
+import pytest
+import yaml
+from apache_beam.options.pipeline_options import FlinkRunnerOptions
+
+from pipelines.annotate import AnnotateOptions
+from pipelines.options import parse_options
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((DEPLOY / "flink/compose.yaml").read_text())
+KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes/flink.yaml").read_text()))
+
+
+def _run_lines(stage):
+    """The RUN steps of a stage of the Dockerfile."""
+    (body,) = re.findall(rf"^FROM \S+ AS {stage}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^RUN (.*)$", body, re.MULTILINE)
+
+
+def _packages():
+    text = (ROOT / "setup.py").read_text()
+    return {name.partition(".")[0] for name in re.findall(r'^        "([a-z.]+)",$', text, re.MULTILINE)}
+
+
+def _containers():
+    for document in KUBERNETES:
+        spec = document["spec"]
+        pod = spec["taskManager"]["podTemplate"] if document["kind"] == "FlinkDeployment" else spec.get("template", {})
+        yield from pod.get("spec", {}).get("containers", [])
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if hadolint is None:
+        pytest.skip("hadolint has no wheel for this machine")
+    done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_images_hold_the_beam_that_is_installed():
+    tags = re.findall(r"apache/beam_[a-z0-9._]+:([0-9.]+)", DOCKERFILE + json.dumps([COMPOSE, KUBERNETES]))
+    assert len(tags) == 3
+    assert set(tags) == {apache_beam.__version__}
+
+
+def test_images_are_of_one_python():
+    versions = re.findall(r"python:?(3\.\d+)", DOCKERFILE) + re.findall(r"python(3\d+)-template", DOCKERFILE)
+    assert {version.replace(".", "") for version in versions} == {"311"}
+
+
+def test_flink_is_one_that_beam_runs_on():
+    versions = re.findall(r"flink:(\d\.\d+)|beam_flink(\d\.\d+)_", json.dumps([COMPOSE, KUBERNETES]))
+    assert {first or second for first, second in versions} == {"1.20"}
+    assert "1.20" in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
+
+
+def test_every_package_goes_into_the_image():
+    copied = set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.MULTILINE))
+    assert copied == _packages()
+    kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line[0] == "!"}
+    assert copied < kept
+    files = re.findall(r"^COPY ((?:[\w.]+ )+)\./$", DOCKERFILE, re.MULTILINE)
+    assert {name for line in files for name in line.split()} < kept
+    assert "deploy" in kept
+
+
+def test_images_run_as_nobody_in_particular():
+    final = DOCKERFILE[DOCKERFILE.index(" AS cpu") :]
+    assert re.findall(r"^USER (\S+)$", final, re.MULTILINE) == ["10001"]
+    own = [container for container in _containers() if "spanmill" in container.get("image", "")]
+    assert len(own) == 2
+    for container in own:
+        assert container["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"]["runAsUser"] == 10001
+
+
+@pytest.mark.parametrize("where", ["compose", "kubernetes"])
+def test_drivers_are_given_options_that_the_job_takes(where):
+    if where == "compose":
+        driver = COMPOSE["services"]["driver"]
+        words, flags = driver["entrypoint"], driver["command"]
+    else:
+        (driver,) = [c for c in _containers() if c["name"] == "driver"]
+        words, flags = driver["command"], driver["args"]
+    assert words == ["spanmill", "annotate"]
+    options, beam_flags = parse_options(AnnotateOptions, flags, prog="spanmill annotate", description="")
+    assert options.model == "/opt/model"
+    assert "--environment_type=EXTERNAL" in beam_flags
+
+
+def test_pools_listen_where_drivers_say():
+    pools = [
+        COMPOSE["services"]["workers"]["entrypoint"],
+        *(c["command"] for c in _containers() if c["name"] == "workers"),
+    ]
+    for pool in pools:
+        assert pool[-2:] == ["apache_beam.runners.worker.worker_pool_main", "--service_port=50000"]
+    assert json.dumps([COMPOSE, KUBERNETES]).count("--environment_config=localhost:50000") == 2
+
+
+@pytest.fixture
+def bake():
+    return runpy.run_path(str(DEPLOY / "bake_model.py"))["main"]
+
+
+def test_a_baked_model_is_the_wanted_one(bake, tiny_checkpoint, tmp_path, capsys):
+    from transforms.models.checkpoint import find_checkpoint
+
+    digest = find_checkpoint(str(tiny_checkpoint)).digest
+    assert bake([str(tiny_checkpoint), digest, str(tmp_path / "model")]) == 0
+    assert find_checkpoint(str(tmp_path / "model")).digest == digest
+    assert bake([str(tiny_checkpoint), "0" * 64, str(tmp_path / "other")]) == 2
+    assert bake([str(tiny_checkpoint), "", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"found {digest}" in first
+    assert "expected MODEL_DIGEST" in second
+
+
+def test_the_default_model_needs_no_digest(bake, tmp_path):
+    assert bake(["default", "", str(tmp_path / "model")]) == 0
+    assert (tmp_path / "model/model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_steps_of_the_image_make_an_environment_that_annotates(tmp_path):
+    """Every RUN of the stage that builds, in a folder with what it copies and nothing else."""
+    build, target = tmp_path / "build", tmp_path / "spanmill"
+    build.mkdir()
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE.split(" AS cpu")[0], re.MULTILINE):
+        for source in sources.split():
+            destination = build / source
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+            copy(ROOT / source, destination)
+    environment = {
+        "PATH": f"{target}/bin{os.pathsep}{os.environ['PATH']}",
+        "PIP_CONSTRAINT": str(build / "constraints.txt"),
+        "HOME": str(tmp_path),
+        **{
+            name: value for name, value in os.environ.items() if name.startswith(("PIP_INDEX", "PIP_EXTRA", "PIP_FIND"))
+        },
+        "EXTRAS": "s3,gcs",
+        "MODEL": "default",
+        "MODEL_DIGEST": "",
+    }
+    steps = _run_lines("build")
+    assert len(steps) == 3
+    for step in steps:
+        command = step.replace("/opt/spanmill", str(target)).replace("/opt/model", str(tmp_path / "model"))
+        command = command.replace("python -m venv", f"{sys.executable} -m venv")
+        done = subprocess.run(
+            command, shell=True, cwd=build, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    text = tmp_path / "in.txt"
+    text.write_text("Angela Merkel visited Paris.\n")
+    command = ["spanmill", "annotate", "--input", text, "--output", tmp_path / "out", "--model", tmp_path / "model"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("out/run=*/_SUCCESS"))) == 1
