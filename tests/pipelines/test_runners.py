@@ -89,8 +89,9 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def _wait_for(port):
+def _wait_for(port, server):
     for _ in range(3000):
+        assert server.poll() is None, "the server ended"
         with socket.socket() as probe:
             if probe.connect_ex(("localhost", port)) == 0:
                 return
@@ -125,8 +126,8 @@ def job_service(tmp_path):
             for module in modules
         ]
     try:
-        _wait_for(job_port)
-        _wait_for(pool_port)
+        for port, server in zip((job_port, pool_port), servers, strict=True):
+            _wait_for(port, server)
         yield job_port, pool_port, log
     finally:
         for server in servers:

@@ -15,4 +15,4 @@ def _make_with_two_workers(self, *args, **kwargs):
 
 if __name__ == "__main__":
     FnApiRunner.__init__ = _make_with_two_workers
-    local_job_service_main.run(sys.argv)
+    local_job_service_main.run(sys.argv[1:])
