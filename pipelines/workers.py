@@ -53,7 +53,7 @@ def choose_supervision(supervision: Supervision, beam_flags: Sequence[str], uris
 def count_workers(beam_flags: Sequence[str]) -> int:
     """The most workers that flags give a runner, by the names of Dataflow, Flink and Spark; 1 where none tells."""
     flags = ("--max_num_workers", "--num_workers", "--parallelism", "--num_executors")
-    values = [_flag_value(beam_flags, name, "") for name in flags]
+    values = [flag_value(beam_flags, name, "") for name in flags]
     return max([1, *(int(value) for value in values if value.isdecimal())])
 
 

@@ -49,7 +49,8 @@ class Beginning:
 
     def to_json(self) -> dict[str, Any]:
         """The beginning as JSON values, without passwords and queries of URLs."""
-        return {**dataclasses.asdict(self), "inputs": [dataclasses.asdict(file.without_secret()) for file in self.inputs]}
+        inputs = [dataclasses.asdict(file.without_secret()) for file in self.inputs]
+        return {**dataclasses.asdict(self), "inputs": inputs}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

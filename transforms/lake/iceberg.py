@@ -146,7 +146,6 @@ def _open_table(catalog: Any, name: str, schema: pa.Schema) -> Any:
 
 
 def _commit(table: Any, publication: Publication, *, replaces: bool) -> None:
-    from pyiceberg.expressions import And, EqualTo
 
     # pyiceberg would put a lost commit on top of what the winner made, and so publish a run twice.
     held = {**table.properties, "commit.retry.num-retries": "0"}
@@ -160,7 +159,8 @@ def _commit(table: Any, publication: Publication, *, replaces: bool) -> None:
     try:
         _add_columns(transaction, table, publication.schema)
         if replaces:
-            rows = And(EqualTo("run", publication.run), EqualTo("corpus", publication.corpus))
+            # Both are hexadecimal digests.
+            rows = f"run = '{publication.run}' and corpus = '{publication.corpus}'"
             transaction.delete(rows, snapshot_properties=told)
         transaction.append(_read(publication), snapshot_properties=told)
     except (ValueError, TypeError, NotImplementedError) as error:
