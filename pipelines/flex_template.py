@@ -13,7 +13,8 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.annotate_options import DESCRIPTION, AnnotateOptions, run
+from pipelines.annotate import DESCRIPTION, run
+from pipelines.annotate_options import AnnotateOptions
 from pipelines.options import check_beam_flags, parse_options
 from pipelines.runners import HINTS
 from schemas.errors import ConfigError, PipelineError
