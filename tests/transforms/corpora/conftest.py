@@ -49,8 +49,8 @@ def measure_memory():
     """Code in; what it printed and by how many bytes its peak memory grew over `ready()` out.
 
     The peak of a child counts the parent's pages until exec, so the code runs in a fresh interpreter that is asked
-    for its own high-water mark. pyarrow imports pandas with the first array, where that is installed; what this takes is
-    no part of what is measured.
+    for its own high-water mark. pyarrow imports pandas with the first array, where that is installed; what this takes
+    is no part of what is measured.
     """
 
     def measure(code, *arguments):
