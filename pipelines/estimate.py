@@ -53,6 +53,8 @@ class _Piece:
     draw: "Draw"
     text_bytes: int
     receipt: "Receipt"
+    output_per_byte: float
+    """Bytes that its rows take in the files of a run, per byte of text."""
     footer_bytes: int
 
     @property
@@ -64,25 +66,15 @@ class _Piece:
         """Seconds of a resource per byte of text."""
         return self.receipt.tally.used.get(what, 0.0) / self.text_bytes
 
-    @property
-    def output_bytes(self) -> int:
-        """Bytes of rows that were written."""
-        size_bytes: int = sum(file["size_bytes"] for file in self.receipt.files)
-        return size_bytes - self.footer_bytes
-
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
-    """What was measured: pieces, places where nothing lies, workers, and the wall time of all.
-
-    `packing` is how small the rows of all pieces are in one file, as a share of what they are in files of their own.
-    """
+    """What was measured: pieces, places where nothing lies, workers, and the wall time of all."""
 
     pieces: tuple[_Piece, ...]
     empty: tuple["Draw", ...]
     workers: int
     seconds: float
-    packing: float
 
     @property
     def measures(self) -> tuple[_Piece, ...]:
@@ -222,33 +214,45 @@ def _measure(
     if status:
         raise PipelineError(f"expected the sample to be annotated, found exit status {status}")
     done = open_run(str(folder / "output"), flag="--output")
-    pieces, tables = [], []
-    for slice_, receipt in zip(done.slices, read_receipts(done.store, done.slices), strict=True):
-        number = int(Path(slice_.file.uri).stem)
-        cut = cuts[number]
-        paths = [Path(done.root) / file["final"] for file in receipt.files if file["final"].endswith(".parquet")]
-        footers = [pq.read_metadata(path).serialized_size for path in paths]
-        tables += [pq.read_table(path) for path in paths if path.parent.name == "data"]
-        if cut:
-            pieces.append(_Piece(draws[number], cut[1], receipt, sum(footers)))
+    receipts = read_receipts(done.store, done.slices)
+    numbers = [int(Path(slice_.file.uri).stem) for slice_ in done.slices]
+    found = [
+        (draws[number], cut[1], receipt)
+        for number, receipt in zip(numbers, receipts, strict=True)
+        if (cut := cuts[number])
+    ]
+    written = _measure_output(Path(done.root), found)
+    pieces = tuple(_Piece(*piece, *output) for piece, output in zip(found, written, strict=True))
     empty = tuple(draw for draw, cut in zip(draws, cuts, strict=True) if not cut)
-    return _Sample(tuple(pieces), empty, workers, seconds, _measure_packing(tables))
+    return _Sample(pieces, empty, workers, seconds)
 
 
-def _measure_packing(tables: Sequence["pa.Table"]) -> float:
-    """The size of rows in one file, as a share of what they take in a file for each table; 1 for none."""
-    import pyarrow as pa
+def _measure_output(root: Path, found: Sequence[tuple["Draw", int, "Receipt"]]) -> list[tuple[float, int]]:
+    """Bytes of rows in the files of a run per byte of text, and bytes of footers, by what was found at each place."""
     import pyarrow.parquet as pq
 
-    def size(table: "pa.Table") -> int:
-        written = pa.BufferOutputStream()
-        pq.write_table(table, written, compression="zstd", write_page_checksum=True)
-        content = written.getvalue()
-        n_bytes: int = content.size - pq.read_metadata(pa.BufferReader(content)).serialized_size
-        return n_bytes
+    from transforms.estimating.packing import Rows, pack
 
-    apart = sum(map(size, tables))
-    return size(pa.concat_tables(tables)) / apart if apart else 1.0
+    rows: dict[int, Rows] = {}
+    output = [(0.0, 0)] * len(found)
+    for at, (draw, text_bytes, receipt) in enumerate(found):
+        for file in receipt.files:
+            path, footer = root / file["final"], 0
+            if path.suffix == ".parquet":
+                if path.parent.name == "data" and file["rows"]:
+                    rows[at] = Rows(
+                        table=pq.read_table(path),
+                        text_bytes=text_bytes,
+                        part_bytes=draw.part_bytes,
+                        n_parts=draw.n_parts,
+                        source=draw.source,
+                    )
+                    continue
+                footer = pq.read_metadata(path).serialized_size
+            output[at] = (output[at][0] + (file["size_bytes"] - footer) / text_bytes, output[at][1] + footer)
+    for at, (per_byte, footer) in zip(rows, pack(list(rows.values())), strict=True):
+        output[at] = (output[at][0] + per_byte, output[at][1] + footer)
+    return output
 
 
 def _to_input(documents: "pa.Table") -> "pa.Table":
@@ -305,7 +309,7 @@ def _collect_rates(sample: _Sample) -> "Rates":
         documents=np.array([draw.documents_per_byte for draw in draws]),
         text_bytes=np.array([draw.text_per_byte for draw in draws]),
         tokens=of_text([piece.receipt.tally.tokens / piece.text_bytes for piece in pieces]),
-        output_bytes=of_text([sample.packing * piece.output_bytes / piece.text_bytes for piece in pieces]),
+        output_bytes=of_text([piece.output_per_byte for piece in pieces]),
         worker=of_text([piece.used("worker") + piece.draw.read_seconds_per_byte for piece in pieces]),
         core=of_text([piece.used("core") + piece.draw.read_seconds_per_byte for piece in pieces]),
         gpu=of_text([piece.used("gpu") for piece in pieces]),

@@ -37,6 +37,9 @@ class Draw:
       read_seconds_per_byte: seconds of reading per byte of text.
       slice_bytes: bytes of the file that make a slice there, which may be more than was asked for.
       plan_seconds_per_byte: seconds of cutting the file into slices per byte of it.
+      part_bytes: bytes of text in one of the parts that a slice is annotated and written in.
+      n_parts: how many parts a slice has there.
+      source: the file, as annotations name it.
     """
 
     documents: pa.Table | None
@@ -46,6 +49,9 @@ class Draw:
     read_seconds_per_byte: float = 0.0
     slice_bytes: float = 0.0
     plan_seconds_per_byte: float = 0.0
+    part_bytes: float = 0.0
+    n_parts: int = 1
+    source: str = ""
 
     def cut(self, n_bytes: int, rng: random.Random) -> tuple[pa.Table, int] | None:
         """Neighbouring documents from a random one on, one at least, and the bytes of their texts.
@@ -135,6 +141,9 @@ def _read(slice_: Slice, corpus: CorpusConfig, n_bytes: float, plan_s: float) ->
         read_seconds_per_byte=seconds / text_bytes if text_bytes else 0.0,
         slice_bytes=n_bytes,
         plan_seconds_per_byte=plan_s,
+        part_bytes=text_bytes / len(tables),
+        n_parts=max(1, round(len(tables) * slice_.rows / n_rows)),
+        source=slice_.file.source,
     )
 
 
