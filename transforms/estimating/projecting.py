@@ -8,6 +8,7 @@ import dataclasses
 import heapq
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -131,10 +132,17 @@ def _describe(values: Floats, n_places: int) -> dict[str, float]:
     estimate = float(values[0])
     tail = 50 * (1 - _LEVEL)
     low, high = np.percentile(values[1:], [tail, 100 - tail]).tolist()
-    # The bootstrap of few places is too narrow by this factor.
-    widen = math.sqrt(n_places / max(1, n_places - 1))
+    # The bootstrap of few places is too narrow by these: its variance, and Student's tails that it does not have.
+    widen = math.sqrt(n_places / max(1, n_places - 1)) * _student(max(1, n_places - 1))
     return {
         "estimate": estimate,
         "low": max(0.0, estimate - widen * (estimate - low)),
         "high": estimate + widen * (high - estimate),
     }
+
+
+def _student(freedom: int) -> float:
+    """How much wider than the normal an interval of Student's distribution is (Abramowitz and Stegun, 26.7.5)."""
+    z = NormalDist().inv_cdf((1 + _LEVEL) / 2)
+    first, second = (z**2 + 1) / 4, (5 * z**4 + 16 * z**2 + 3) / 96
+    return 1 + first / freedom + second / freedom**2

@@ -70,6 +70,16 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     assert 52 <= hits <= 60
 
 
+@pytest.mark.parametrize("n_places", [4, 6, 12])
+def test_an_interval_of_few_places_holds_the_truth_as_often_as_one_of_many(n_places):
+    rng = np.random.default_rng(n_places)
+    hits = 0
+    for trial in range(200):
+        figure = project(_rates(rng.normal(10, 1, n_places)), _job(), seed=trial)["wall_seconds"]
+        hits += figure["low"] <= 10_000 <= figure["high"]
+    assert 182 <= hits <= 198
+
+
 def test_more_places_make_a_narrower_interval():
     def width(n_places):
         rates = _rates(np.random.default_rng(1).lognormal(0, 0.5, n_places))
