@@ -131,7 +131,7 @@ class Corpus:
     def tag(self, model, tag_set):
         """Tags of the test sentences of each domain."""
         scorer = Scorer([self._bare], tag_set, self.tokenizer, max_tokens=MAX_TOKENS)
-        tags = iter(scorer.tag_files(model, batch_size=32)[0])
+        tags = iter(scorer.tag_files(model)[0])
         return [[next(tags) for _ in file.sentences] for file in self.tests]
 
     def route(self, names):

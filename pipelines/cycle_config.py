@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from pipelines.annotate_options import AnnotateOptions
 from pipelines.options import check_beam_flags, option, read_values, render_beam_flags
-from pipelines.train import TrainOptions
+from pipelines.train_options import TrainOptions
 from schemas.errors import ConfigError
 
 if sys.version_info >= (3, 11):

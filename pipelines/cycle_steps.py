@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import annotate, drift, registry, train
 from pipelines.cycle_config import ALL, FIRST, LATEST, NONE, PREVIOUS, CycleConfig
 from pipelines.gating import digest_gates
+from pipelines.train_options import TrainOptions
 from schemas.cycles import (
     ADAPT,
     ANNOTATE,
@@ -105,9 +106,7 @@ def list_labels(config: CycleConfig) -> dict[LabelRef, FileRef]:
     return found
 
 
-def configure_training(
-    config: CycleConfig, beginning: Beginning, files: Mapping[LabelRef, FileRef]
-) -> "train.TrainOptions":
+def configure_training(config: CycleConfig, beginning: Beginning, files: Mapping[LabelRef, FileRef]) -> TrainOptions:
     """How a cycle trains.
 
     Args:
@@ -120,7 +119,7 @@ def configure_training(
     """
     if missing := [label.source for label in beginning.labels if label not in files]:
         raise ConfigError(_describe_missing("labelled file", missing, beginning))
-    return train.TrainOptions(
+    return TrainOptions(
         **config.train,
         train=tuple(files[label].uri for label in beginning.labels),
         base=f"registry:{beginning.champion}",

@@ -15,7 +15,7 @@ from pipelines import train
 from pipelines.options import option, parse_options, parse_pairs
 from pipelines.runs import CompleteRun, open_complete_run, run_option
 from pipelines.signals import stopping_on_signals
-from pipelines.train import TrainOptions
+from pipelines.train_options import TrainOptions
 from schemas.checkpoints import CARD_NAME, CheckpointCard
 from schemas.errors import ConfigError
 from training.encoders import open_encoder

@@ -92,8 +92,8 @@ def load_verified(
         raise ModelError(f"expected the saved checkpoint to load, found that it does not: {error}") from error
     if (directory / CRF_NAME).exists():
         load_crf(add_crf(again, len(again.config.id2label or {})), directory)
-    found = predict_logits(again, windows, AutoTokenizer.from_pretrained(directory), batch_size=32)
-    expected = predict_logits(model, windows, tokenizer, batch_size=32)
+    found = predict_logits(again, windows, AutoTokenizer.from_pretrained(directory))
+    expected = predict_logits(model, windows, tokenizer)
     worst = float(np.abs(found - expected).max(initial=0.0))
     allowed = _TOLERANCES[dtype] * max(1.0, float(np.abs(expected).max(initial=0.0)))
     if not worst <= allowed:

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _LOG = logging.getLogger(__name__)
+_MAX_PIECES = 4096
+"""Most pieces in a batch, padding too: a score takes no gradients, so that batches may be larger than in training."""
 
 
 class Scorer:
@@ -50,9 +52,9 @@ class Scorer:
         windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
         self._windows = sorted(windows, key=lambda window: -len(window.input_ids))
 
-    def tag_files(self, model: "PreTrainedModel", *, batch_size: int) -> list[list[list[str]]]:
+    def tag_files(self, model: "PreTrainedModel") -> list[list[list[str]]]:
         """Tags that a model gives the sentences of each file."""
-        probabilities = predict(model, self._windows, self.tokenizer, batch_size=batch_size)
+        probabilities = predict(model, self._windows, self.tokenizer)
         crf = find_crf(model)
         tag_set = dataclasses.replace(self.tag_set, transitions=read_crf(crf)) if crf else self.tag_set
         tags = iter(join_windows(probabilities, self._windows, self._sentences, tag_set))
@@ -63,17 +65,17 @@ class Scorer:
             keep_labels(own, {*self._counted, *file.entities}) for file, own in zip(self._files, tagged, strict=True)
         ]
 
-    def score_model(self, model: "PreTrainedModel", *, batch_size: int) -> list[tuple[LabelScore, ...]]:
+    def score_model(self, model: "PreTrainedModel") -> list[tuple[LabelScore, ...]]:
         """Scores of a model by file."""
-        tagged = self.tag_files(model, batch_size=batch_size)
+        tagged = self.tag_files(model)
         return [
             score_tags([sentence.tags for sentence in file.sentences], tags)
             for file, tags in zip(self._files, tagged, strict=True)
         ]
 
-    def measure_f1(self, model: "PreTrainedModel", *, batch_size: int) -> list[float]:
+    def measure_f1(self, model: "PreTrainedModel") -> list[float]:
         """A model's entity F1 by file."""
-        found = [micro_f1(score) for score in self.score_model(model, batch_size=batch_size)]
+        found = [micro_f1(score) for score in self.score_model(model)]
         parts = (f"{file.name} {100 * score:.2f}" for file, score in zip(self._files, found, strict=True))
         _LOG.info("entity F1: %s", ", ".join(parts))
         return found
@@ -92,19 +94,15 @@ def predict(
     model: "PreTrainedModel",
     windows: Sequence[Window],
     tokenizer: "PreTrainedTokenizerBase",
-    *,
-    batch_size: int,
 ) -> npt.NDArray[np.float32]:
     """Tag probabilities of the windows' words laid end to end, (n_words, n_tags)."""
-    return _softmax(predict_logits(model, windows, tokenizer, batch_size=batch_size))
+    return _softmax(predict_logits(model, windows, tokenizer))
 
 
 def predict_logits(
     model: "PreTrainedModel",
     windows: Sequence[Window],
     tokenizer: "PreTrainedTokenizerBase",
-    *,
-    batch_size: int,
 ) -> npt.NDArray[np.float32]:
     """Logits of the windows' words laid end to end, (n_words, n_tags)."""
     import torch
@@ -114,13 +112,26 @@ def predict_logits(
     found = [np.empty((0, len(model.config.id2label or {})), dtype=np.float32)]
     model.eval()
     with torch.inference_mode():
-        for start in range(0, len(features), batch_size):
-            batch = collate(features[start : start + batch_size])
+        for own in _fill_batches(features):
+            batch = collate(own)
             targets = batch.pop("labels").numpy()
             inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
             logits = model(**inputs).logits.float().cpu().numpy()
             found.append(logits[targets != IGNORED])
     return np.concatenate(found)
+
+
+def _fill_batches(features: Sequence[dict[str, list[int]]]) -> Iterator[list[dict[str, list[int]]]]:
+    batch: list[dict[str, list[int]]] = []
+    longest = 0
+    for feature in features:
+        longest = max(longest, len(feature["input_ids"]))
+        if batch and (len(batch) + 1) * longest > _MAX_PIECES:
+            yield batch
+            batch, longest = [], len(feature["input_ids"])
+        batch.append(feature)
+    if batch:
+        yield batch
 
 
 def build_features(windows: Sequence[Window]) -> list[dict[str, list[int]]]:

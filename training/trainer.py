@@ -213,7 +213,7 @@ def _build_trainer(
             ignore_keys: list[str] | None = None,  # noqa: ARG002
             metric_key_prefix: str = "eval",  # noqa: ARG002
         ) -> dict[str, float]:
-            found = scorer.measure_f1(model, batch_size=config.batch_size)
+            found = scorer.measure_f1(model)
             metrics = {"eval_f1": float(np.mean(found))}
             seconds, self.began = time.monotonic() - self.began, time.monotonic()
             self.log({**metrics, **{f"f1_{at}": f1 for at, f1 in enumerate(found)}, "seconds": seconds})

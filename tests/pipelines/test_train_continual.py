@@ -56,7 +56,7 @@ def _score(folder, data, label):
     files = map_labels(read_files([str(data / "dev.conll")], flag="--dev"), {other: "O"})
     tag_set = build_bio_tags(sorted(tag[2:] for tag in list_tags(encoder.config) if tag[:2] == "B-"))
     scorer = Scorer(files, tag_set, encoder.tokenizer, max_tokens=32, counted=[label])
-    return scorer.measure_f1(load_tagger(encoder), batch_size=8)[0]
+    return scorer.measure_f1(load_tagger(encoder))[0]
 
 
 def test_a_champion_remembers_what_it_was_trained_on(champion, data):

@@ -54,14 +54,14 @@ def tagger(base):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_write_model_reloads_to_the_same_predictions(tagger, tmp_path, dtype):
     model, tokenizer, windows = tagger
-    before = predict(model, windows, tokenizer, batch_size=2)
+    before = predict(model, windows, tokenizer)
     write_model(model, tokenizer, tmp_path, dtype=dtype)
     again = AutoModelForTokenClassification.from_pretrained(tmp_path)
     assert again.dtype == getattr(torch, dtype)
     assert again.config.id2label == dict(enumerate(TAGS.tags))
-    found = predict(again.float(), windows, AutoTokenizer.from_pretrained(tmp_path), batch_size=2)
+    found = predict(again.float(), windows, AutoTokenizer.from_pretrained(tmp_path))
     assert found == pytest.approx(before, abs=5e-3)
-    assert np.array_equal(predict(model, windows, tokenizer, batch_size=2), before)
+    assert np.array_equal(predict(model, windows, tokenizer), before)
 
 
 def test_write_model_leaves_a_tokenizer_without_presets(tagger, tmp_path):

@@ -71,7 +71,7 @@ def build(config: DistillationConfig, past: Past) -> Added:
             return list(sentences)
         bare = tuple(dataclasses.replace(sentence, spans=()) for sentence in sentences)
         scorer = Scorer([LabelledFile("", "", bare)], TagSet(tags, "BIO"), past.tokenizer, max_tokens=past.max_tokens)
-        found = scorer.tag_files(teacher, batch_size=32)[0]
+        found = scorer.tag_files(teacher)[0]
         return [
             add_spans(sentence, [span for span in decode_tags(own) if span[2] in lacking])
             for sentence, own in zip(sentences, found, strict=True)
