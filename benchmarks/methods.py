@@ -7,12 +7,14 @@ Every training is a `spanmill train` in a fresh process, as a person would type 
 frozen on the first 100 sentences of `crossner/ai/train`, plain and with each augmentation and objective, five seeds
 each, and scores them on `crossner/ai/test`; the first 100 sentences of `dev` choose the epoch. Synonyms are those of
 WordNet (see `benchmarks.synonyms`), and left out without `--synonyms FILE`. Finished trainings stand in
-`OUTPUT/trials.jsonl` and are not done again, so the command may be stopped at any time.
+`OUTPUT/trials.jsonl` and are not done again, so the command may be stopped at any time, and several of it, with seeds
+of their own, may share an OUTPUT.
 """
 
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -110,13 +112,13 @@ def take_sentences(source, target, count):
 
 def run_trial(trial, folder):
     """Trains, and returns what the card, the folder and the process say."""
-    output = folder / "checkpoint"
-    shutil.rmtree(output, ignore_errors=True)
+    output = folder / f"checkpoint-{os.getpid()}"
     command = [sys.executable, "-m", "pipelines", "train", "--method", trial.method, "--seed", str(trial.seed)]
     run = run_fresh([*command, "--output", str(output), *trial.options])
     card = json.loads((output / "card.json").read_text(encoding="utf-8"))
     micro = {score["role"]: score["after"][-1]["f1"] for score in card["scores"]}
     weights = sum(path.stat().st_size for path in output.glob("*.safetensors"))
+    shutil.rmtree(output)
     return {
         "f1": micro.get("test", micro["dev"]),
         "trained": card["trained_parameters"],
