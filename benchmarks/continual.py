@@ -13,9 +13,9 @@ its own and new rows of the head, for all ways alike. That a politician was a pe
 measured. A model is scored on a domain by the labels which that domain has: others are not labelled there, so finding
 them is no error.
 
-`adapters` trains one adapter per domain on the news model; the domain's name says which one a text is for. In `routed`
-the same adapters are chosen sentence by sentence, by the nearest centroid of training texts,
-as MODEL sees them.
+`adapters` trains one adapter per domain, LoRA, on the news model; the domain's name says which one a text is for. In
+`routed` the same adapters are chosen sentence by sentence, by the nearest centroid of training texts, as MODEL sees
+them.
 
 `--tune` scores on dev sentences that choose no epoch. The strengths and rates below were found so, with a seed that is
 not among those reported.
@@ -90,7 +90,7 @@ WAYS = {
     "l2": ("--continual", "l2:strength=0.1"),
     "distillation": ("--continual", DISTILLATION),
     "sum": ("--continual", REPLAY, "ewc:strength=20", "distillation:weight=0.5", "--remember", FISHER, BUFFER),
-    "adapters": ("--keep-labels", "--method", "adapter", "--learning-rate", "2e-3"),
+    "adapters": ("--keep-labels", "--method", "lora", "--learning-rate", "2e-3"),
 }
 ROUTED = "routed"
 

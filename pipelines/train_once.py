@@ -80,7 +80,9 @@ def train_once(run: TrainRun, work: Path) -> Candidate:
         split_words(files, own) for files in (run.data.train, run.data.dev, run.data.test)
     )
     counted = run.data.counted
-    dev = Scorer(dev_files, tag_set, tokenizer, max_tokens=config.max_tokens, counted=counted)
+    dev = Scorer(
+        dev_files, tag_set, tokenizer, max_tokens=config.max_tokens, counted=counted, precision=config.precision
+    )
     shown = Scorer(dev_files + test_files, tag_set, tokenizer, max_tokens=config.max_tokens, counted=counted)
     before = shown.tag_files(model)
     sentences = [sentence for file in train_files for sentence in file.sentences]

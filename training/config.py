@@ -28,8 +28,8 @@ class TrainConfig:
       layer_decay: by how much the rate of a layer is that of the one above; 1 gives all layers the same.
       max_grad_norm: longer gradients are cut to this norm; 0 leaves them as they are.
       gradient_checkpointing: compute what layers gave anew on the way back instead of keeping it, to save memory.
-      precision: of the products of training; bf16 is about twice as fast where the machine knows it. Weights, sums,
-        losses and scores are fp32 in either.
+      precision: of the products of training; bf16 is about twice as fast where the machine knows it. Weights, sums
+        and losses are fp32 in either, and so are the scores of the checkpoint; those that choose the epoch are not.
       dropout: dropout of encoder and head.
       seed: of the head's first weights, the order of the data and the dropout.
       patience: epochs without a better score before training stops.

@@ -33,6 +33,7 @@ class Scorer:
       max_tokens: most pieces in a window.
       counted: labels that the files were labelled with, beside those that a file has; entities of other labels count
         neither as right nor as wrong. Empty where they were labelled with all.
+      precision: of the model's products, as in `TrainConfig`.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Scorer:
         *,
         max_tokens: int,
         counted: Sequence[str] = (),
+        precision: str = "fp32",
     ) -> None:
         self._files = files
         self._counted = counted
+        self._precision = precision
         self.tag_set = tag_set
         self.tokenizer = tokenizer
         self._sentences = [sentence for file in files for sentence in file.sentences]
@@ -54,7 +57,7 @@ class Scorer:
 
     def tag_files(self, model: "PreTrainedModel") -> list[list[list[str]]]:
         """Tags that a model gives the sentences of each file."""
-        probabilities = predict(model, self._windows, self.tokenizer)
+        probabilities = predict(model, self._windows, self.tokenizer, self._precision)
         crf = find_crf(model)
         tag_set = dataclasses.replace(self.tag_set, transitions=read_crf(crf)) if crf else self.tag_set
         tags = iter(join_windows(probabilities, self._windows, self._sentences, tag_set))
@@ -94,15 +97,17 @@ def predict(
     model: "PreTrainedModel",
     windows: Sequence[Window],
     tokenizer: "PreTrainedTokenizerBase",
+    precision: str = "fp32",
 ) -> npt.NDArray[np.float32]:
     """Tag probabilities of the windows' words laid end to end, (n_words, n_tags)."""
-    return _softmax(predict_logits(model, windows, tokenizer))
+    return _softmax(predict_logits(model, windows, tokenizer, precision))
 
 
 def predict_logits(
     model: "PreTrainedModel",
     windows: Sequence[Window],
     tokenizer: "PreTrainedTokenizerBase",
+    precision: str = "fp32",
 ) -> npt.NDArray[np.float32]:
     """Logits of the windows' words laid end to end, (n_words, n_tags)."""
     import torch
@@ -111,7 +116,8 @@ def predict_logits(
     features = build_features(windows)
     found = [np.empty((0, len(model.config.id2label or {})), dtype=np.float32)]
     model.eval()
-    with torch.inference_mode():
+    is_half = precision == "bf16"
+    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=is_half):
         for own in _fill_batches(features):
             batch = collate(own)
             targets = batch.pop("labels").numpy()
