@@ -149,7 +149,7 @@ def plan_corpus(n_files, n_groups, latency_s):
         with listed_work(store, pending) as listed:
 
             def read():
-                return sum(1 for name in listed.names for _ in read_work(store, name, listed.secrets))
+                return sum(1 for name in listed.names for _ in read_work(store, listed, name))
 
             watch.time("read in a worker", lambda n: (n, "slices"), read)
             pipeline = beam.Pipeline()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.finishing import REPORT, PlannedRun, finish_run
 from pipelines.options import option, parse_options, parse_pairs, quiet_beam
 from pipelines.progress import watch_clock
+from pipelines.runners import is_handed_over
 from pipelines.running import run_pipeline
 from pipelines.runs import CompleteRun, open_complete_run
 from pipelines.signals import stopping_on_signals
@@ -23,6 +24,7 @@ from schemas.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from schemas.slices import FileRef, Slice
     from transforms.combining.documents import CombineConfig, SharedSlice
+    from transforms.storage.work import WorkList
 
 DESCRIPTION = "Make one set of spans of what several taggers found in the same documents, with agreement scores."
 _NAMED = re.compile(r"(?!run=)([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
@@ -92,7 +94,9 @@ def run(options: CombineOptions, beam_flags: Sequence[str]) -> int:
       ConfigError: options or runs are wrong.
       PipelineError: combining failed; what is committed stays.
     """
+    from transforms.combining.documents import SharedTable
     from transforms.storage.runs import is_complete, pending_slices
+    from transforms.storage.work import listed_work
 
     started = time.monotonic()
     quiet_beam()
@@ -104,26 +108,30 @@ def run(options: CombineOptions, beam_flags: Sequence[str]) -> int:
         return _conclude(job, options, json.loads(store.read(REPORT)))
     pending = pending_slices(store, slices)
     if pending:
-        with watch_clock("combining", is_shown=options.progress):
-            run_pipeline(lambda pipeline: _construct(job, pending, pipeline), beam_flags)
+        shared = SharedTable.of(job.shared[slice_id] for slice_id in pending.ids.to_pylist())
+        with (
+            listed_work(store, shared, is_kept=is_handed_over(beam_flags)) as listed,
+            watch_clock("combining", is_shown=options.progress),
+        ):
+            run_pipeline(lambda pipeline: _construct(job, listed, pipeline), beam_flags)
     return _conclude(job, options, finish_run(job.planned, pending, time.monotonic() - started))
 
 
-def _construct(job: _Job, pending: Sequence["Slice"], pipeline: Any) -> None:
+def _construct(job: _Job, listed: "WorkList", pipeline: Any) -> None:
     """Adds the transforms to a pipeline that commits slices."""
     import apache_beam as beam
 
     from pipelines.versions import versions
     from transforms.combine import CombineRuns
     from transforms.commit import CommitSlices
+    from transforms.plan import PlanSlices
 
     metadata = {
         "settings": json.dumps(job.planned.settings, sort_keys=True),
         "model": job.config.model,
         "versions": json.dumps(versions(), sort_keys=True),
     }
-    shared = [job.shared[slice_.slice_id] for slice_ in pending]
-    slices = pipeline | "Shared slices" >> beam.Create(shared, reshuffle=False) | "Spread slices" >> beam.Reshuffle()
+    slices = pipeline | "Plan" >> PlanSlices(job.root, listed, is_spread=True)
     parts, committed = slices | "Combine" >> CombineRuns(job.config, job.runs, job.root)
     done = parts | "Commit" >> CommitSlices(job.root, "parquet", "document", metadata)
     # As in annotate: receipts that meet in one place make the death of a worker an error.

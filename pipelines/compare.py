@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels
 from pipelines.options import option, parse_options, quiet_beam
 from pipelines.progress import watch_clock
-from pipelines.running import RESULTS, open_output, read_results, run_pipeline
+from pipelines.running import RESULTS, listed_inputs, open_output, read_results, run_pipeline
 from pipelines.runs import CompleteRun, choose_buckets, find_differences, open_complete_run
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from schemas.slices import Slice
+    from schemas.tables import Rows, SliceTable
     from transforms.corpora.documents import CorpusConfig
     from transforms.pairing.joined import JoinConfig
     from transforms.storage.store import Store
+    from transforms.storage.work import WorkList
 
 DESCRIPTION = "Tell what changed from one run of spanmill annotate to another, and with gold which of them is better."
 
@@ -56,8 +57,8 @@ def run(options: CompareOptions, beam_flags: Sequence[str]) -> int:
     quiet_beam()
     job = _plan(options)
     with open_output(options.output) as (root, store):
-        with watch_clock("comparing", is_shown=options.progress):
-            run_pipeline(lambda pipeline: job.construct(pipeline, root), beam_flags)
+        with listed_inputs(store, job.inputs) as listed, watch_clock("comparing", is_shown=options.progress):
+            run_pipeline(lambda pipeline: job.construct(pipeline, root, listed), beam_flags)
         report = _finish(job, store, time.monotonic() - started)
     _show(options, report)
     return 0
@@ -76,16 +77,21 @@ class _Job:
 
     options: CompareOptions
     runs: tuple[CompleteRun, CompleteRun]
-    gold: tuple[tuple["Slice", ...], "CorpusConfig"] | None
+    gold: tuple["SliceTable", "CorpusConfig"] | None
     config: "JoinConfig"
 
-    def construct(self, pipeline: Any, root: str) -> None:
-        """Adds the transforms to a pipeline that leaves its results under a root."""
-        import apache_beam as beam
+    @property
+    def inputs(self) -> "dict[str, Rows[Any]]":
+        """What it begins with."""
+        sides: dict[str, Rows[Any]] = {side: run.files for side, run in zip("ab", self.runs, strict=True)}
+        return sides | ({"gold": self.gold[0]} if self.gold else {})
 
+    def construct(self, pipeline: Any, root: str, listed: "Mapping[str, WorkList]") -> None:
+        """Adds the transforms to a pipeline that leaves its results under a root, where its inputs are listed too."""
         from transforms.compare import CompareRuns, WriteComparison
         from transforms.join import ReadGold, ReadRun
         from transforms.pairing.compared import ANNOTATED_SCHEMA, read_annotated_rows
+        from transforms.plan import PlanSlices
 
         options = self.options
         size_bytes = sum(run.size_bytes for run in self.runs)
@@ -94,14 +100,13 @@ class _Job:
         n_buckets = choose_buckets(size_bytes)
         sides = {}
         for side, run in zip("ab", self.runs, strict=True):
-            files = pipeline | f"Files of {side}" >> beam.Create(run.files, reshuffle=False)
+            files = pipeline | f"Files of {side}" >> PlanSlices(root, listed[side], is_spread=True)
             config = run.configure(rereads=options.reread_inputs)
             read = ReadRun(config, read_annotated_rows, ANNOTATED_SCHEMA, n_buckets)
-            sides[side] = files | f"Spread {side}" >> beam.Reshuffle() | f"Read {side}" >> read
+            sides[side] = files | f"Read {side}" >> read
         if self.gold:
-            slices, corpus = self.gold
-            gold = pipeline | "Gold slices" >> beam.Create(slices, reshuffle=False)
-            sides["gold"] = gold | "Spread gold" >> beam.Reshuffle() | ReadGold(corpus, (), n_buckets)
+            gold = pipeline | "Gold slices" >> PlanSlices(root, listed["gold"], is_spread=True)
+            sides["gold"] = gold | ReadGold(self.gold[1], (), n_buckets)
         _ = (
             sides
             | "Compare" >> CompareRuns(self.config, options.replicates)
@@ -110,6 +115,7 @@ class _Job:
 
 
 def _plan(options: CompareOptions) -> _Job:
+    from schemas.tables import SliceTable
     from transforms.corpora.files import list_files
     from transforms.corpora.formats import cut_files
     from transforms.pairing.joined import JoinConfig
@@ -131,7 +137,7 @@ def _plan(options: CompareOptions) -> _Job:
         files = list_files(options.gold, flag="--gold")
         corpus = configure_corpus(options, files)
         scheme = find_scheme(options, files)
-        gold = tuple(cut_files(files, corpus, choose_slice_bytes(files))), corpus
+        gold = SliceTable.of(cut_files(files, corpus, choose_slice_bytes(files))), corpus
     tags = TagConfig(scheme=scheme, predicted_scheme=scheme, label_map=label_map)
     return _Job(options=options, runs=(a, b), gold=gold, config=JoinConfig(tags=tags))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels, recognise_first
 from pipelines.options import option, parse_options, quiet_beam
 from pipelines.progress import watch_clock
-from pipelines.running import RESULTS, open_output, read_results, run_pipeline
+from pipelines.running import RESULTS, listed_inputs, open_output, read_results, run_pipeline
 from pipelines.runs import CompleteRun, choose_buckets, open_complete_run
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError
@@ -17,14 +17,16 @@ from schemas.errors import ConfigError, FileError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from schemas.slices import FileRef, Slice
+    from schemas.slices import FileRef
+    from schemas.tables import Rows, SliceTable
     from transforms.corpora.documents import CorpusConfig
     from transforms.join import RunConfig
     from transforms.pairing.joined import JoinConfig
-    from transforms.pairing.tagged import TagConfig, TaggedFiles
+    from transforms.pairing.tagged import TagConfig, TaggedFiles, TaggedTable
     from transforms.scoring.evaluation import EvaluationConfig
     from transforms.scoring.results import ResultsConfig
     from transforms.storage.store import Store
+    from transforms.storage.work import WorkList
 
 DESCRIPTION = "Score annotations against gold and explain the result."
 _MOST_SOURCES = 200
@@ -81,8 +83,8 @@ def run(options: EvaluateOptions, beam_flags: Sequence[str]) -> int:
     except FileError as error:
         raise ConfigError(str(error)) from error
     with open_output(options.output) as (root, store):
-        with watch_clock("scoring", is_shown=options.progress):
-            run_pipeline(lambda pipeline: job.construct(pipeline, root), beam_flags)
+        with listed_inputs(store, job.inputs) as listed, watch_clock("scoring", is_shown=options.progress):
+            run_pipeline(lambda pipeline: job.construct(pipeline, root, listed), beam_flags)
         report = _finish(job, store, time.monotonic() - started)
     _show(options, report)
     return 0
@@ -96,7 +98,7 @@ class _Job:
       options: what was asked.
       tags: how tags are read.
       scoring: what is computed beside the scores.
-      tagged: files that are read line by line; none when a run is joined with gold documents.
+      tagged: files that are read line by line; None when a run is joined with gold documents.
       joined: gold slices, files of the run, and how both are read.
       settings: what decides about the numbers, for the report.
     """
@@ -104,31 +106,35 @@ class _Job:
     options: EvaluateOptions
     tags: "TagConfig"
     scoring: "EvaluationConfig"
-    tagged: tuple["TaggedFiles", ...] = ()
+    tagged: "TaggedTable | None" = None
     joined: "_Join | None" = None
     settings: Mapping[str, Any]
 
-    def construct(self, pipeline: Any, root: str) -> None:
-        """Adds the transforms to a pipeline that leaves its results under a root."""
-        import apache_beam as beam
+    @property
+    def inputs(self) -> "dict[str, Rows[Any]]":
+        """What it begins with."""
+        if self.tagged is not None:
+            return {"tagged": self.tagged}
+        return {"gold": self.joined.slices, "run": self.joined.run.files} if self.joined else {}
 
+    def construct(self, pipeline: Any, root: str, listed: "Mapping[str, WorkList]") -> None:
+        """Adds the transforms to a pipeline that leaves its results under a root, where its inputs are listed too."""
         from transforms.join import JoinDocuments, ReadGold, ReadRun
         from transforms.pairing.joined import PREDICTED_SCHEMA
+        from transforms.plan import PlanSlices
         from transforms.score import ReadTagged, ScoreDocuments, WriteResults
         from transforms.scoring.results import ResultsConfig
 
         join = self.joined
         if join is None:
-            files = pipeline | "Files" >> beam.Create(self.tagged, reshuffle=False) | beam.Reshuffle()
+            files = pipeline | "Files" >> PlanSlices(root, listed["tagged"], is_spread=True)
             blocks = files | "Read" >> ReadTagged(self.tags)
         else:
-            gold = pipeline | "Gold slices" >> beam.Create(join.slices, reshuffle=False)
-            rows = pipeline | "Run files" >> beam.Create(join.run.files, reshuffle=False)
+            gold = pipeline | "Gold slices" >> PlanSlices(root, listed["gold"], is_spread=True)
+            rows = pipeline | "Run files" >> PlanSlices(root, listed["run"], is_spread=True)
             blocks = {
-                "gold": gold | "Spread gold" >> beam.Reshuffle() | ReadGold(join.corpus, join.groups, join.n_buckets),
-                "predicted": rows
-                | "Spread run" >> beam.Reshuffle()
-                | ReadRun(join.rows, join.reader, PREDICTED_SCHEMA, join.n_buckets),
+                "gold": gold | ReadGold(join.corpus, join.groups, join.n_buckets),
+                "predicted": rows | ReadRun(join.rows, join.reader, PREDICTED_SCHEMA, join.n_buckets),
             } | "Join" >> JoinDocuments(join.config)
         _ = (
             blocks
@@ -151,10 +157,11 @@ class _Join:
       tagger: the one of its taggers whose entities are scored; empty for all.
       config: how documents are compared.
       results: what is made of the scores that the run gave.
+      fitted_on: what a calibrator is fitted on.
       n_buckets: how many buckets ids are spread over.
     """
 
-    slices: tuple["Slice", ...]
+    slices: "SliceTable"
     corpus: "CorpusConfig"
     groups: tuple[str, ...]
     kept: tuple[str, ...]
@@ -163,6 +170,7 @@ class _Join:
     tagger: str
     config: "JoinConfig"
     results: "ResultsConfig"
+    fitted_on: Mapping[str, Any]
     n_buckets: int
 
     @property
@@ -181,7 +189,7 @@ class _Join:
 
 
 def _plan(options: EvaluateOptions) -> _Job:
-    from transforms.pairing.tagged import TagConfig
+    from transforms.pairing.tagged import TagConfig, TaggedTable
     from transforms.scoring.evaluation import EvaluationConfig
 
     _check_ranges(options)
@@ -194,13 +202,12 @@ def _plan(options: EvaluateOptions) -> _Job:
         by_source=len(gold) <= _MOST_SOURCES,
         seen=_read_seen(options, label_map) if options.train else None,
     )
-    tagged: tuple[TaggedFiles, ...] = ()
-    joined = None
+    tagged = joined = None
     if _is_run(options.predicted):
         joined = _plan_join(options, gold, tags)
         scoring = dataclasses.replace(scoring, groups=(*joined.groups, *joined.kept))
     else:
-        tagged = tuple(_plan_tagged(options, gold))
+        tagged = TaggedTable.of(_plan_tagged(options, gold))
         tags = dataclasses.replace(tags, predicted_scheme=_find_predicted_scheme(options, tagged[0], scheme))
     settings = {
         "scheme": tags.scheme,
@@ -279,6 +286,7 @@ def _plan_tagged(options: EvaluateOptions, gold: Sequence["FileRef"]) -> Iterato
 
 
 def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], tags: "TagConfig") -> _Join:
+    from schemas.tables import SliceTable
     from transforms.corpora.formats import cut_files
     from transforms.pairing.joined import JoinConfig
     from transforms.scoring.results import ResultsConfig
@@ -292,7 +300,7 @@ def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], tags: "TagCo
     groups = tuple(name for name in options.by if name not in kept)
     corpus = configure_corpus(options, gold, groups)
     return _Join(
-        slices=tuple(cut_files(gold, corpus, options.slice_size or choose_slice_bytes(gold))),
+        slices=SliceTable.of(cut_files(gold, corpus, options.slice_size or choose_slice_bytes(gold))),
         corpus=corpus,
         groups=groups,
         kept=kept,
@@ -303,9 +311,9 @@ def _plan_join(options: EvaluateOptions, gold: Sequence["FileRef"], tags: "TagCo
         results=ResultsConfig(
             calibrator="" if options.calibrate == "none" else options.calibrate,
             precision=options.wanted_precision,
-            fitted_on={"gold": [file.source for file in gold], "model": run.settings["tagger"]["model"]},
             applied=run.settings["entities"].get("calibrator", ""),
         ),
+        fitted_on={"gold": [file.source for file in gold], "model": run.settings["tagger"]["model"]},
         n_buckets=choose_buckets(run.size_bytes + sum(file.size_bytes for file in gold)),
     )
 
@@ -332,6 +340,7 @@ def _read_seen(options: EvaluateOptions, label_map: Mapping[str, str]) -> Mappin
 def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     """Completes the results that the pipeline left, writes the report and returns it."""
     from pipelines.versions import versions
+    from schemas.calibration import Calibrator
     from schemas.manifest import dump_json
     from schemas.slices import display_uri
     from transforms.reports.evaluation import render_evaluation
@@ -339,6 +348,9 @@ def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
 
     results = read_results(store)
     _check_documents(job, results["report"])
+    if job.joined and results["calibrator"]:
+        fitted = Calibrator.from_json(results["calibrator"], file=RESULTS)
+        results["calibrator"] = dataclasses.replace(fitted, fitted_on=job.joined.fitted_on).to_json()
     options = job.options
     predicted = options.predicted or options.gold
     report = {

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import build_beam_options, quiet_beam
@@ -12,7 +12,9 @@ from pipelines.runners import is_handed_over
 from schemas.errors import ConfigError, FileError, InputError, MemoryExhaustedError, PipelineError, RecordError
 
 if TYPE_CHECKING:
+    from schemas.tables import Rows
     from transforms.storage.store import Store
+    from transforms.storage.work import WorkList
 
 RESULTS = "_results.json"
 """The file through which a worker hands the results of a whole pipeline to the driver."""
@@ -107,6 +109,15 @@ def open_output(output: str) -> Iterator[tuple[str, "Store"]]:
             raise ConfigError(f"cannot write to --output {display_uri(root)!r}: {display_text(str(error))}") from error
         stack.callback(store.delete, RESULTS)
         yield root, store
+
+
+@contextlib.contextmanager
+def listed_inputs(store: "Store", inputs: "Mapping[str, Rows[Any]]") -> "Iterator[dict[str, WorkList]]":
+    """What a pipeline begins with, by name, as lists that are there while the body runs, so that its graph is small."""
+    from transforms.storage.work import listed_work
+
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(listed_work(store, rows)) for name, rows in inputs.items()}
 
 
 def read_results(store: "Store") -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from schemas.slices import Slice
     from schemas.tables import SliceTable
     from transforms.corpora.documents import CorpusConfig
-    from transforms.join import RunConfig, RunFiles
+    from transforms.join import RunConfig, RunFileTable
     from transforms.storage.store import Store
 
 _BUCKET_BYTES, _MOST_BUCKETS = 4 << 20, 1024
@@ -80,7 +80,7 @@ class CompleteRun(Run):
       digest: SHA-256 over the digests of all that it wrote, hex.
     """
 
-    files: tuple["RunFiles", ...]
+    files: "RunFileTable"
     size_bytes: int
     digest: str
 
@@ -146,7 +146,7 @@ def open_complete_run(name: str, *, flag: str) -> CompleteRun:
       ConfigError: as in `open_run`; or it is not complete, or flat.
       ManifestError: what it wrote is not what it planned.
     """
-    from transforms.join import RunFiles
+    from transforms.join import RunFiles, RunFileTable
     from transforms.storage.commits import DATA, DEAD
     from transforms.storage.runs import is_complete, reconcile
 
@@ -174,7 +174,7 @@ def open_complete_run(name: str, *, flag: str) -> CompleteRun:
         store=run.store,
         settings=run.settings,
         slices=run.slices,
-        files=tuple(files),
+        files=RunFileTable.of(files),
         size_bytes=size_bytes,
         digest=digest.hexdigest(),
     )

@@ -4,6 +4,7 @@ A million objects take a gigabyte, the same in columns a tenth of it. Rows becom
 looks at them.
 """
 
+import functools
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Generic, TypeVar, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.secrets import Secrets
 from schemas.slices import FileRef, Slice, display_uri
 
 _FILE_FIELDS = [
@@ -39,7 +41,7 @@ SLICE_SCHEMA = pa.schema(
 _BATCH_ROWS = 8192
 
 _Row = TypeVar("_Row")
-_Self = TypeVar("_Self", bound="_Rows[Any]")
+_Self = TypeVar("_Self", bound="Rows[Any]")
 
 
 def name_array(names: Sequence[str]) -> pa.Array:
@@ -54,14 +56,21 @@ def name_array(names: Sequence[str]) -> pa.Array:
         return pa.array([name.encode(errors="backslashreplace").decode() for name in names], pa.string())
 
 
-class _Rows(Sequence[_Row], Generic[_Row]):
+class Rows(Sequence[_Row], Generic[_Row]):
     """A table as the sequence of what its rows stand for.
 
     Args:
       table: of the schema of its kind.
+
+    Attributes:
+      row: what its rows stand for.
+      schema: its columns; those of FILE_SCHEMA for each file that a row has.
+      file_prefixes: what the names of the columns of each of these files begin with.
     """
 
+    row: type[Any]
     schema: pa.Schema
+    file_prefixes: tuple[str, ...] = ("",)
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
@@ -74,7 +83,7 @@ class _Rows(Sequence[_Row], Generic[_Row]):
         left = iter(rows)
         batches = []
         while block := list(itertools.islice(left, _BATCH_ROWS)):
-            columns = zip(*map(cls._to_values, block), strict=True)
+            columns = zip(*map(cls.to_values, block), strict=True)
             arrays = [pa.array(values, field.type) for values, field in zip(columns, cls.schema, strict=True)]
             batches.append(pa.record_batch(arrays, schema=cls.schema))
         return cls(pa.Table.from_batches(batches, cls.schema))
@@ -94,40 +103,58 @@ class _Rows(Sequence[_Row], Generic[_Row]):
 
     def without_secrets(self: _Self) -> _Self:
         """The same as it may be written, as `FileRef.without_secret` has it."""
-        uris, sources = self.column("uri"), self.sources()
-        lacks = pc.or_(self.column("lacks_secret"), pc.not_equal(uris, sources))
-        table = self.table.set_column(self.schema.get_field_index("uri"), self.schema.field("uri"), sources)
-        return type(self)(
-            table.set_column(self.schema.get_field_index("lacks_secret"), self.schema.field("lacks_secret"), lacks)
-        )
+        rows = self
+        for prefix in self.file_prefixes:
+            uris, sources = rows.column(f"{prefix}uri"), rows.sources(prefix)
+            lacks = pc.or_(rows.column(f"{prefix}lacks_secret"), pc.not_equal(uris, sources))
+            rows = rows._with_files(prefix, sources, lacks)
+        return rows
+
+    def restored(self: _Self, secrets: Secrets) -> _Self:
+        """The same with the secrets that it was written without."""
+        rows = self
+        for prefix in self.file_prefixes:
+            if pc.any(rows.column(f"{prefix}lacks_secret"), min_count=0).as_py():
+                files = FileTable.of(map(secrets.restore, rows.files(prefix)))
+                rows = rows._with_files(prefix, files.column("uri"), files.column("lacks_secret"))
+        return rows
 
     def with_secrets(self: _Self) -> _Self:
-        """Those rows whose URI must not be written."""
-        return self.filter(pc.not_equal(self.column("uri"), self.sources()))
+        """Those rows with a URI that must not be written."""
+        masks = (pc.not_equal(self.column(f"{prefix}uri"), self.sources(prefix)) for prefix in self.file_prefixes)
+        return self.filter(functools.reduce(pc.or_, masks))
 
     def relisted(self: _Self, listed: "FileTable") -> _Self:
         """The same with the URI of each file as it is listed, where it is."""
         at = pc.index_in(self.column("uri"), value_set=listed.sources())
-        table = self.table
-        for name in ("uri", "lacks_secret"):
-            now = pc.coalesce(listed.column(name).take(at), self.column(name))
-            table = table.set_column(self.schema.get_field_index(name), self.schema.field(name), now)
-        return type(self)(table)
+        now = (pc.coalesce(listed.column(name).take(at), self.column(name)) for name in ("uri", "lacks_secret"))
+        return self._with_files("", *now)
 
-    def sources(self) -> pa.ChunkedArray:
+    def sources(self, prefix: str = "") -> pa.ChunkedArray:
         """The URI of each file as it may be shown and written."""
-        uris = self.column("uri")
+        uris = self.column(f"{prefix}uri")
         if not pc.any(pc.match_substring(uris, "://"), min_count=0).as_py():
             return uris
         chunks = [pa.array(map(display_uri, chunk.to_pylist()), pa.large_string()) for chunk in uris.chunks]
         return pa.chunked_array(chunks, pa.large_string())
+
+    def files(self, prefix: str = "") -> "FileTable":
+        """The file of each row."""
+        table = self.table.select([f"{prefix}{name}" for name in FILE_SCHEMA.names])
+        return FileTable(table.rename_columns(FILE_SCHEMA.names))
+
+    def _with_files(self: _Self, prefix: str, uris: pa.ChunkedArray, lacks_secret: pa.ChunkedArray) -> _Self:
+        table = self.table
+        for name, column in ((f"{prefix}uri", uris), (f"{prefix}lacks_secret", lacks_secret)):
+            table = table.set_column(self.schema.get_field_index(name), self.schema.field(name), column)
+        return type(self)(table)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
     def __iter__(self) -> Iterator[_Row]:
         for batch in self.table.to_batches(_BATCH_ROWS):
-            yield from self._from_columns([column.to_pylist() for column in batch.columns])
+            yield from self.from_columns([column.to_pylist() for column in batch.columns])
 
     @overload
     def __getitem__(self, at: int) -> _Row: ...
@@ -146,7 +173,7 @@ class _Rows(Sequence[_Row], Generic[_Row]):
         return found  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, _Rows):
+        if isinstance(other, Rows):
             return bool(self.table.equals(other.table))
         return isinstance(other, Sequence) and len(other) == len(self) and all(map(operator.eq, self, other))
 
@@ -156,17 +183,20 @@ class _Rows(Sequence[_Row], Generic[_Row]):
         return f"{type(self).__name__}({len(self)} rows)"
 
     @staticmethod
-    def _to_values(row: Any) -> tuple[Any, ...]:
+    def to_values(row: Any) -> tuple[Any, ...]:
+        """A row to the values of its columns."""
         raise NotImplementedError
 
     @staticmethod
-    def _from_columns(columns: list[list[Any]]) -> Iterator[Any]:
+    def from_columns(columns: list[list[Any]]) -> Iterator[Any]:
+        """The values of columns to rows."""
         raise NotImplementedError
 
 
-class FileTable(_Rows[FileRef]):
+class FileTable(Rows[FileRef]):
     """Files, by FILE_SCHEMA."""
 
+    row = FileRef
     schema = FILE_SCHEMA
 
     def sorted_once(self) -> "FileTable":
@@ -179,17 +209,20 @@ class FileTable(_Rows[FileRef]):
         return FileTable(table.filter(pa.concat_arrays([pa.array([True]), is_new])))
 
     @staticmethod
-    def _to_values(row: FileRef) -> tuple[Any, ...]:
+    def to_values(row: FileRef) -> tuple[Any, ...]:
+        """See Rows."""
         return row.uri, row.size_bytes, row.version, row.lacks_secret
 
     @staticmethod
-    def _from_columns(columns: list[list[Any]]) -> Iterator[FileRef]:
+    def from_columns(columns: list[list[Any]]) -> Iterator[FileRef]:
+        """See Rows."""
         return map(FileRef, *columns)
 
 
-class SliceTable(_Rows[Slice]):
+class SliceTable(Rows[Slice]):
     """Slices, by SLICE_SCHEMA; the columns of their file stand in every row."""
 
+    row = Slice
     schema = SLICE_SCHEMA
 
     @property
@@ -212,13 +245,15 @@ class SliceTable(_Rows[Slice]):
         return SliceTable(self.table.take(order))
 
     @staticmethod
-    def _to_values(row: Slice) -> tuple[Any, ...]:
-        file = FileTable._to_values(row.file)
+    def to_values(row: Slice) -> tuple[Any, ...]:
+        """See Rows."""
+        file = FileTable.to_values(row.file)
         cut = (row.format, row.start, row.end, row.first_row, row.rows, row.text_bytes, row.error)
         return row.slice_id, row.number, *file, *cut
 
     @staticmethod
-    def _from_columns(columns: list[list[Any]]) -> Iterator[Slice]:
+    def from_columns(columns: list[list[Any]]) -> Iterator[Slice]:
+        """See Rows."""
         file: FileRef | None = None
         for row in zip(*columns, strict=True):
             (

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
 from schemas.slices import Slice
+from schemas.tables import SLICE_SCHEMA, Rows, SliceTable
 from transforms.corpora.documents import CorpusConfig
 from transforms.pairing.joined import GOLD_SCHEMA, PREDICTED_SCHEMA, JoinConfig, join_documents
 from transforms.pairing.rows import (
@@ -33,6 +35,24 @@ class RunFiles:
     slice_: Slice
     data: str
     dead: str
+
+
+class RunFileTable(Rows[RunFiles]):
+    """What a run wrote, by the columns of a slice and the names of its files."""
+
+    row = RunFiles
+    schema = pa.schema([*SLICE_SCHEMA, pa.field("data", pa.string()), pa.field("dead", pa.string())])
+
+    @staticmethod
+    def to_values(row: RunFiles) -> tuple[Any, ...]:
+        """See Rows."""
+        return *SliceTable.to_values(row.slice_), row.data, row.dead
+
+    @staticmethod
+    def from_columns(columns: list[list[Any]]) -> Iterator[RunFiles]:
+        """See Rows."""
+        *cut, data, dead = columns
+        return map(RunFiles, SliceTable.from_columns(cut), data, dead)
 
 
 @dataclasses.dataclass(frozen=True)

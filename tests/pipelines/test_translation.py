@@ -13,8 +13,10 @@ from apache_beam.runners.portability.fn_api_runner.translations import (
 from pipelines.__main__ import main
 from pipelines.annotating import SliceWork
 from pipelines.runners import is_handed_over
+from schemas.errors import PipelineError
 from schemas.slices import FileRef, Slice
 from schemas.tables import SliceTable
+from tests.pipelines.handmade import span, write_run
 from transforms.annotate_rows import Annotate
 from transforms.corpora.documents import CorpusConfig
 from transforms.models.annotator import EntityConfig
@@ -121,6 +123,67 @@ def test_the_graph_is_as_small_for_many_slices_as_for_few(tmp_path):
         sizes.append(built.to_runner_api().ByteSize())
     assert sizes[0] == pytest.approx(sizes[1], abs=1000)
     assert max(sizes) < 100_000
+
+
+@pytest.fixture
+def graph_size(monkeypatch, capsys):
+    """The size of the graph that a command would run, in bytes."""
+
+    def translate(command, *words):
+        sizes = []
+
+        def build(construct, _):
+            built = beam.Pipeline("FnApiRunner")
+            construct(built)
+            sizes.append(built.to_runner_api().ByteSize())
+            raise PipelineError("translated and not run")
+
+        monkeypatch.setattr(f"pipelines.{command}.run_pipeline", build)
+        assert main([command, *map(str, words), "--no-progress"]) == 1
+        assert "translated and not run" in capsys.readouterr().err
+        return sizes[0]
+
+    return translate
+
+
+def _runs(folder, n):
+    """Two runs over so many slices, which are files of a labelled document each."""
+    (folder / "gold").mkdir(parents=True)
+    for at in range(n):
+        row = {"id": str(at), "text": "Anna went to Rome", "gold": [[0, 4, "PER"]]}
+        (folder / "gold" / f"{at:03d}.jsonl").write_text(json.dumps(row) + "\n")
+    for name in "ab":
+        write_run(folder / name, folder / "gold", {"0": [span(0, 4, "PER")]}, model=name * 64)
+    return [folder / "a", folder / "b"]
+
+
+def _combine(folder, n):
+    return "combine", *_runs(folder, n), "--output", folder / "out"
+
+
+def _compare(folder, n):
+    return "compare", *_runs(folder, n), "--gold", folder / "gold", "--output", folder / "out"
+
+
+def _evaluate(folder, n):
+    run, _ = _runs(folder, n)
+    words = ("--gold", folder / "gold", "--predicted", run, "--output", folder / "out")
+    return "evaluate", *words, "--calibrate", "temperature"
+
+
+def _evaluate_tags(folder, n):
+    for side in ("gold", "predicted"):
+        (folder / side).mkdir(parents=True)
+        for at in range(n):
+            (folder / side / f"{at:03d}.conll").write_text("Anna B-PER\nslept O\n")
+    return "evaluate", "--gold", folder / "gold", "--predicted", folder / "predicted", "--output", folder / "out"
+
+
+@pytest.mark.parametrize("prepare", [_combine, _compare, _evaluate, _evaluate_tags])
+def test_the_graphs_of_other_jobs_are_as_small_for_many_slices_as_for_few(prepare, graph_size, tmp_path):
+    few, many = (graph_size(*prepare(tmp_path / str(n), n)) for n in (3, 60))
+    assert few == pytest.approx(many, abs=1000)
+    assert many < 200_000
 
 
 def test_the_step_for_other_pipelines_goes_through_its_proto_too():

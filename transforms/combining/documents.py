@@ -25,6 +25,7 @@ from schemas.errors import RecordError, StorageError
 from schemas.labels import OUTSIDE
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Receipt, Tally
 from schemas.slices import Slice
+from schemas.tables import SLICE_SCHEMA, Rows, SliceTable
 from transforms.combining.ballots import Electorate, Result, Verdict, gather_claims, settle_overlaps
 from transforms.combining.rules import RULES
 from transforms.models.annotator import AnnotatedPart
@@ -98,6 +99,24 @@ class SharedSlice:
 
     slice_: Slice
     parts: tuple[tuple[str, ...], ...]
+
+
+class SharedTable(Rows[SharedSlice]):
+    """Shared slices by the columns of their slice, and their parts."""
+
+    row = SharedSlice
+    schema = pa.schema([*SLICE_SCHEMA, pa.field("parts", pa.list_(pa.list_(pa.string())))])
+
+    @staticmethod
+    def to_values(row: SharedSlice) -> tuple[Any, ...]:
+        """See Rows."""
+        return *SliceTable.to_values(row.slice_), row.parts
+
+    @staticmethod
+    def from_columns(columns: list[list[Any]]) -> Iterator[SharedSlice]:
+        """See Rows."""
+        *cut, parts = columns
+        return map(SharedSlice, SliceTable.from_columns(cut), (tuple(map(tuple, each)) for each in parts))
 
 
 def combine_slice(shared: SharedSlice, stores: Sequence[Store], config: CombineConfig) -> Iterator[AnnotatedPart]:

@@ -11,12 +11,15 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from schemas.errors import ConfigError
 from schemas.slices import FileRef
+from schemas.tables import FILE_SCHEMA, FileTable, Rows
 from transforms.corpora.conll import Sentence, place_words, read_documents
 from transforms.corpora.documents import CorpusConfig
 from transforms.pairing.alignment import Alignment, align_tokens
@@ -61,6 +64,33 @@ class TaggedFiles:
     predicted: FileRef | None
     gold_columns: str = "auto"
     predicted_columns: str = "auto"
+
+
+class TaggedTable(Rows[TaggedFiles]):
+    """Files that are read together by their own columns; of a file that is not there the URI is empty."""
+
+    row = TaggedFiles
+    file_prefixes = ("gold_", "predicted_")
+    schema = pa.schema(
+        [
+            *(field.with_name(f"{prefix}{field.name}") for prefix in file_prefixes for field in FILE_SCHEMA),
+            pa.field("gold_columns", pa.string()),
+            pa.field("predicted_columns", pa.string()),
+        ]
+    )
+
+    @staticmethod
+    def to_values(row: TaggedFiles) -> tuple[Any, ...]:
+        """See Rows."""
+        files = (row.gold, row.predicted or FileRef("", 0, ""))
+        return *itertools.chain(*map(FileTable.to_values, files)), row.gold_columns, row.predicted_columns
+
+    @staticmethod
+    def from_columns(columns: list[list[Any]]) -> Iterator[TaggedFiles]:
+        """See Rows."""
+        n = len(FILE_SCHEMA)
+        predicted = (file if file.uri else None for file in FileTable.from_columns(columns[n : 2 * n]))
+        return map(TaggedFiles, FileTable.from_columns(columns[:n]), predicted, *columns[2 * n :])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,13 +51,11 @@ class ResultsConfig:
     Attributes:
       calibrator: kind of calibrator to fit on the scores; empty for none.
       precision: precision to find thresholds for; 0 for none.
-      fitted_on: what the scores come from, for the artefacts.
       applied: digest of the calibrator that the scores have passed through; empty for none.
     """
 
     calibrator: str = ""
     precision: float = 0.0
-    fitted_on: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     applied: str = ""
 
 
@@ -67,7 +65,7 @@ class Results:
 
     Attributes:
       report: the report, but for names, settings, versions and seconds.
-      calibrator: the fitted calibrator, when one was asked for.
+      calibrator: the fitted calibrator, when one was asked for; what it was fitted on is for the caller to say.
       thresholds: the thresholds, when a precision was asked for.
     """
 
@@ -93,7 +91,7 @@ def make_results(evaluation: Evaluation, config: ResultsConfig) -> Results:
         thresholds = choose_thresholds(histogram, config.precision, calibrator=config.applied)
         calibration["thresholds"] = {"precision": config.precision, "labels": dict(thresholds.labels)}
     if config.calibrator:
-        calibrator = fit_calibrator(histogram, config.calibrator, fitted_on=config.fitted_on)
+        calibrator = fit_calibrator(histogram, config.calibrator, fitted_on={})
         calibration["calibrator"] = {
             "kind": config.calibrator,
             "ece_before": calibration_error(histogram.overall),
