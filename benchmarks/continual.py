@@ -363,10 +363,7 @@ def main():
             Sequence(way, seed, corpus, output, trials, options.precision).run(options.base.absolute())
     matrices = collect(trials, options.ways, options.seeds)
     table = tabulate(trials, matrices)
-    if options.markdown:
-        console.print(table.to_markdown(), markup=False, soft_wrap=True)
-    else:
-        table.print(console)
+    table.show(is_markdown=options.markdown)
     means = {way: mean_matrix(list(own.values())) for way, own in matrices.items()}
     names = [task.name for task in TASKS]
     write_chart(draw_matrices(means, names), output / "matrices.svg")

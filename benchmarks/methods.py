@@ -236,10 +236,7 @@ def main():
         trials = plan_few(tuple(map(str, words)), variants, options.seeds, synonyms)
         tables.append(tabulate_few(run_trials(trials, options.output, console)))
     for table in tables:
-        if options.markdown:
-            console.print(table.to_markdown(), markup=False, soft_wrap=True)
-        else:
-            table.print(console)
+        table.show(is_markdown=options.markdown)
 
 
 if __name__ == "__main__":

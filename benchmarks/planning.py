@@ -25,7 +25,6 @@ import time
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
 
 from benchmarks.peers.machine import describe_machine
 from benchmarks.peers.tables import Table
@@ -205,12 +204,8 @@ def main():
         if done.returncode:
             return 1
         tables.append(tabulate(title, done.stdout.splitlines()))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     for table in tables:
-        if options.markdown:
-            print(table.to_markdown())
-        else:
-            table.print(console)
+        table.show(is_markdown=options.markdown)
     return 0
 
 

@@ -161,10 +161,7 @@ def main():
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
     table = tabulate({row: known[row] for row in rows})
-    if options.markdown:
-        console.print(table.to_markdown(), markup=False, soft_wrap=True)
-    else:
-        table.print(console)
+    table.show(is_markdown=options.markdown)
 
 
 if __name__ == "__main__":

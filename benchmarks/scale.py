@@ -24,7 +24,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from benchmarks.peers.tables import Table
 from benchmarks.soak import write_short
@@ -250,10 +249,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="spanmill-scale-") as folder:
         measured = measure(options.run or annotate_sample(Path(folder)))
     table = tabulate(measured, options, fleet)
-    if options.markdown:
-        print(table.to_markdown())
-    else:
-        table.print(Console(highlight=False, width=None if sys.stdout.isatty() else 140))
+    table.show(is_markdown=options.markdown)
     return 0
 
 

@@ -22,7 +22,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from benchmarks.peers.corpora import SAMPLE
 from benchmarks.peers.documents import read_documents
@@ -258,12 +257,8 @@ def main():
         Table("The machine", ("what", "found"), list(describe_machine().items())),
         tabulate(soaks, options.tokens_per_s),
     ]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     for table in tables:
-        if options.markdown:
-            print(table.to_markdown())
-        else:
-            table.print(console)
+        table.show(is_markdown=options.markdown)
     return 0
 
 

@@ -28,8 +28,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
 from benchmarks.peers.contenders import CEILINGS, CONTENDERS, MATRIX, OURS, PEERS, missing_packages
 from benchmarks.peers.corpora import SHAPES, has_shape, make_corpus, write_calibration
 from benchmarks.peers.documents import read_entities
@@ -496,7 +494,6 @@ def main():
     # Ending as Python ends removes what was written on the way.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A table that is kept in a file needs no terminal's width.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory(prefix="spanmill-bench-") as name:
         bench = Bench(options, Path(name))
         # The first two sections run no engine.
@@ -505,10 +502,7 @@ def main():
             tune_engines(bench)
         tables = run_sections(bench)
     for table in tables:
-        if options.markdown:
-            print(table.to_markdown())
-        else:
-            table.print(console)
+        table.show(is_markdown=options.markdown)
     if options.output:
         content = {
             "machine": describe_machine(),

@@ -118,6 +118,21 @@ def test_a_table_is_shown_as_github_wants_it():
     assert table.to_markdown() == "**Title**\n\n|  | a\\|b |\n| --- | --- |\n| x | 1 |\n\nA note.\n"
 
 
+def test_a_table_is_printed_in_either_way(capsys):
+    table = Table("Title", ("", "a|b"), [("x", "[1]")], ("A note.",))
+
+    table.show(is_markdown=True)
+    assert capsys.readouterr().out == table.to_markdown() + "\n"
+    table.show(is_markdown=False)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["Title"],
+        ["a|b"],
+        ["x", "[1]"],
+        ["A", "note."],
+        [],
+    ]
+
+
 def test_a_truncating_peer_says_how_much_it_reads_and_writes_every_document(corpus, checkpoint, tmp_path):
     contender = CONTENDERS["loop-128"]
 
