@@ -68,6 +68,16 @@ def copy_world(world: Path, folder: Path, **options: object) -> Path:
     return folder
 
 
+def copy_busy_world(world: Path, folder: Path, *, reannotate: str) -> Path:
+    """As `copy_world`, with a cycle behind it and everything to do for the second one."""
+    copy_world(world, folder, reannotate=reannotate)
+    write_texts(folder, "a")
+    assert cycle(folder) == 0
+    write_texts(folder, "b")
+    write_labels(folder, "monday", NEW)
+    return folder
+
+
 def write_config(
     world: Path, *, reannotate: str = "none", reference: str = "first", continual: str = '["replay:share=0.5"]'
 ) -> Path:

@@ -12,6 +12,7 @@ from tests.pipelines.conftest import snapshot
 from tests.pipelines.cycling import (
     UNLABELLED,
     champion_of,
+    copy_busy_world,
     copy_world,
     cycle,
     describe,
@@ -100,23 +101,13 @@ def test_a_model_is_kept_current(world, capsys):
     assert len(read_history(world)) == 2
 
 
-def prepare(prepared, folder):
-    """A world whose second cycle has everything to do."""
-    world = copy_world(prepared, folder, reannotate="latest")
-    write_texts(world, "a")
-    assert cycle(world) == 0
-    write_texts(world, "b")
-    write_labels(world, "monday", NEW)
-    return world
-
-
 def test_killed_before_and_after_every_record_it_ends_in_the_same_state(prepared, tmp_path, monkeypatch):
-    world = prepare(prepared, tmp_path / "world")
+    world = copy_busy_world(prepared, tmp_path / "world", reannotate="latest")
     assert cycle(world) == 0
     whole = describe(world)
     n_steps = len(outcomes_of(world, 2))
     world.rename(tmp_path / "whole")
-    prepare(prepared, world)
+    copy_busy_world(prepared, world, reannotate="latest")
     n_deaths = 0
 
     def mortal(function, *, dies_after):

@@ -7,7 +7,15 @@ import pytest
 
 from pipelines.__main__ import main
 from tests.faults.children import fork
-from tests.pipelines.cycling import copy_world, cycle, describe, make_world, outcomes_of, write_labels, write_texts
+from tests.pipelines.cycling import (
+    copy_busy_world,
+    copy_world,
+    describe,
+    make_world,
+    outcomes_of,
+    write_labels,
+    write_texts,
+)
 from tests.pipelines.learners import NEW
 
 TRACES = (
@@ -49,25 +57,15 @@ def patience(monkeypatch):
     monkeypatch.setattr("tests.faults.children._PATIENCE_S", _PATIENCE_S)
 
 
-def prepare(prepared, folder):
-    """A world whose second cycle has everything to do."""
-    world = copy_world(prepared, folder, reannotate="all")
-    write_texts(world, "a")
-    assert cycle(world) == 0
-    write_texts(world, "b")
-    write_labels(world, "monday", NEW)
-    return world
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_at_every_trace_it_leaves_a_cycle_ends_as_an_undisturbed_one(base, tmp_path):
     prepared, world = make_world(tmp_path / "prepared", base), tmp_path / "world"
-    prepare(prepared, world)
+    copy_busy_world(prepared, world, reannotate="all")
     assert start(world, tmp_path / "undisturbed").wait().status == 0
     whole = describe(world)
     world.rename(tmp_path / "whole")
-    before = set(prepare(prepared, world).rglob("*"))
+    before = set(copy_busy_world(prepared, world, reannotate="all").rglob("*"))
     n_kills = 0
     for number, trace in enumerate(TRACES):
         child = start(world, tmp_path / f"child-{number}")
