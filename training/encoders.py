@@ -16,7 +16,7 @@ from training.crf import add_crf, extend_crf
 from training.heads import extend_head, is_tagger, list_tags, match_tags
 from transforms.models import checkpoint
 from transforms.models.adapters.stored import is_adapter
-from transforms.models.checkpoint import CRF_NAME
+from transforms.models.checkpoint import CONTENT, CRF_NAME
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -71,11 +71,12 @@ def open_encoder(source: str) -> Encoder:
             f"expected a whole model as --base, found the adapter {Path(source).name!r}; train it again with --merge"
         )
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        folder = _copy_settings(source)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if tokenizer.is_fast and "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer):
             # Only so do byte-level tokenizers read words that come one by one.
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, add_prefix_space=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, add_prefix_space=True)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"cannot open base model {source!r}: {' '.join(str(error).split())}") from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
@@ -88,6 +89,18 @@ def open_encoder(source: str) -> Encoder:
     tokenizer.model_max_length = min(tokenizer.model_max_length, _count_positions(config))
     is_local = Path(source).is_dir()
     return Encoder(source, Path(source).absolute().name if is_local else source, config, tokenizer)
+
+
+def _copy_settings(source: str) -> str:
+    """A folder with config and tokenizer of a directory or hub name.
+
+    The hub is asked once: what transformers does not reach there, it asks for again and again before it says so.
+    """
+    from huggingface_hub import snapshot_download
+
+    if Path(source).is_dir():
+        return source
+    return snapshot_download(source, allow_patterns=[name for name in CONTENT if "safetensors" not in name])
 
 
 def load_model(
@@ -116,18 +129,19 @@ def load_model(
         if hasattr(config, name):
             setattr(config, name, dropout)
     options = {"config": config, "use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+    folder = find_folder(encoder.source)
     set_seed(seed)
     try:
         if old_tags == tag_set.tags:
-            model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(encoder.source, **options)
+            model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(folder, **options)
             return _add_head(model, encoder, old_tags, head)
         if old_tags:
-            old = AutoModelForTokenClassification.from_pretrained(encoder.source, **{**options, "config": old_config})
+            old = AutoModelForTokenClassification.from_pretrained(folder, **{**options, "config": old_config})
             set_seed(seed)
             model = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
             extend_head(old, model)
             return _add_head(model, encoder, old_tags, head)
-        body = AutoModel.from_pretrained(encoder.source, **options)
+        body = AutoModel.from_pretrained(folder, **options)
         set_seed(seed)
         model = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
     except (OSError, ValueError) as error:
@@ -144,7 +158,7 @@ def load_tagger(encoder: Encoder) -> "PreTrainedModel":
       CheckpointError: the weights are not safetensors, or not of this kind of model.
     """
     tags = list_tags(encoder.config)
-    has_crf = (Path(encoder.source) / CRF_NAME).exists()
+    has_crf = (find_folder(encoder.source) / CRF_NAME).exists()
     return load_model(encoder, TagSet(tags, "BIO"), dropout=0.0, seed=0, head="crf" if has_crf else "linear")
 
 
@@ -159,12 +173,12 @@ def build_skeleton(encoder: Encoder) -> "PreTrainedModel":
 
 
 def find_folder(source: str) -> Path:
-    """The folder on this machine that a directory or hub name stands for."""
-    from transformers.utils.hub import cached_file
+    """The folder on this machine that a directory or hub name stands for, with its weights.
 
-    if Path(source).is_dir():
-        return Path(source)
-    return Path(cached_file(source, "config.json") or source).parent
+    Raises:
+      CheckpointError: there is none.
+    """
+    return Path(source) if Path(source).is_dir() else checkpoint.fetch_model(source)
 
 
 def digest_weights(source: str) -> str:
@@ -201,8 +215,9 @@ def _add_head(model: "PreTrainedModel", encoder: Encoder, old_tags: Sequence[str
         return model
     tags = list_tags(model.config)
     crf = add_crf(model, len(tags))
-    if (Path(encoder.source) / CRF_NAME).exists():
-        extend_crf(crf, Path(encoder.source), match_tags(old_tags, tags))
+    folder = find_folder(encoder.source)
+    if (folder / CRF_NAME).exists():
+        extend_crf(crf, folder, match_tags(old_tags, tags))
     return model
 
 

@@ -1,4 +1,5 @@
 import shutil
+import socket
 
 import pytest
 import torch
@@ -22,6 +23,33 @@ def test_open_encoder_switches_presets_off(base):
 def test_open_encoder_refuses_a_directory_without_a_model(tmp_path):
     with pytest.raises(CheckpointError, match="cannot open base model"):
         open_encoder(str(tmp_path))
+
+
+@pytest.fixture
+def unreachable_hub(tmp_path, monkeypatch):
+    """The folder of the hub's cache, on a machine that does not reach the hub and on which nobody waits."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"expected no wait, found {seconds} s"))
+    return tmp_path / "hub"
+
+
+@pytest.mark.usefixtures("unreachable_hub")
+def test_open_encoder_does_not_wait_for_a_hub_that_is_not_reached():
+    with pytest.raises(CheckpointError, match="cannot open base model 'somebody/nowhere'"):
+        open_encoder("somebody/nowhere")
+
+
+def test_open_encoder_needs_no_hub_for_what_was_copied_from_it(base, unreachable_hub):
+    repository, commit = unreachable_hub / "models--somebody--tiny", "0" * 40
+    shutil.copytree(base, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    encoder = open_encoder("somebody/tiny")
+    assert encoder.name == "somebody/tiny"
+    assert load_model(encoder, TAGS, dropout=0.1, seed=0).config.id2label[1] == "B-LOC"
 
 
 def test_load_model_takes_the_encoder_and_names_the_tags(base):
