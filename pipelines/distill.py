@@ -60,7 +60,7 @@ class DistillOptions(TrainOptions):
     gold: tuple[str, ...] = option(
         "gold files to compare teacher and student on, as compare takes them", (), metavar="GLOB"
     )
-    teacher: str = option("the teacher's run over the gold files", "", metavar="RUN")
+    gold_run: str = option("the teacher's run over the gold files", "", metavar="RUN")
     replicates: int = option("bootstrap replicates for the intervals on gold, 0 for none", 1000)
     progress: bool = option("show progress", default=True)
 
@@ -83,7 +83,7 @@ def run(options: DistillOptions) -> int:
     """
     _check_options(options)
     source = _open_run(options.run, "RUN")
-    examined = _open_run(options.teacher, "--teacher") if options.gold else None
+    examined = _open_run(options.gold_run, "--gold-run") if options.gold else None
     folder = Path(options.output)
     student = folder / "student"
     if (student / CARD_NAME).exists() and not options.resume:
@@ -103,10 +103,10 @@ def _check_options(options: DistillOptions) -> None:
     for name in ("confidence", "share_empty"):
         if not 0 <= getattr(options, name) <= 1:
             raise ConfigError(f"expected --{name.replace('_', '-')} between 0 and 1, found {getattr(options, name)}")
-    if bool(options.gold) != bool(options.teacher):
+    if bool(options.gold) != bool(options.gold_run):
         raise ConfigError(
-            f"expected --gold with --teacher, the teacher's run over the gold files, found "
-            f"{'--gold' if options.gold else '--teacher'} alone"
+            f"expected --gold with --gold-run, the teacher's run over the gold files, found "
+            f"{'--gold' if options.gold else '--gold-run'} alone"
         )
 
 

@@ -10,6 +10,7 @@ from schemas.checkpoints import CheckpointCard
 from tests.pipelines.conftest import run_folder
 from tests.pipelines.handmade import span, write_run, write_texts
 from tests.training.recipes import PEOPLE, PLACES
+from transforms.models.checkpoint import digest_file
 
 FAST = ("--epochs", "12", "--learning-rate", "5e-3", "--batch-size", "8", "--max-tokens", "32", "--patience", "12")
 
@@ -51,7 +52,7 @@ def distill(runs, base, output, *more, run="teacher"):
 
 def test_a_student_learns_from_confident_documents_and_is_compared_with_its_teacher(base, runs, tmp_path, capsys):
     output = tmp_path / "out"
-    more = ("--gold", runs / "gold.jsonl", "--teacher", runs / "on_gold", "--no-progress", "--replicates", "50")
+    more = ("--gold", runs / "gold.jsonl", "--gold-run", runs / "on_gold", "--no-progress", "--replicates", "50")
     assert distill(runs, base, output, "--share-empty", "0.1", *more) == 0
     printed = capsys.readouterr().out
     assert "documents: doubtful 6, empty 15, used 59, without words 1" in printed
@@ -116,7 +117,7 @@ def test_texts_of_the_gold_documents_are_not_trained_on(base, runs, tmp_path, ca
         {},
     )
     (tmp_path / "gold.jsonl").write_text(json.dumps({"id": "0", "text": texts["0"], "gold": [[0, 4, "PER"]]}) + "\n")
-    more = ("--gold", tmp_path / "gold.jsonl", "--teacher", tmp_path / "seen", "--no-progress", "--epochs", "1")
+    more = ("--gold", tmp_path / "gold.jsonl", "--gold-run", tmp_path / "seen", "--no-progress", "--epochs", "1")
     assert distill(runs, base, tmp_path / "out", *more) == 0
     assert "held out for gold 2" in capsys.readouterr().out
     assert "newdoc id = 0\n" not in (tmp_path / "out" / "data" / "train.conll").read_text()
@@ -133,6 +134,14 @@ def test_what_train_takes_is_passed_on(base, runs, tmp_path):
     assert card.options["teacher"]["label_map"] == {"PER": "who", "LOC": "O"}
 
 
+def test_the_teacher_of_continual_distillation_is_a_model(tiny_checkpoint, runs, tmp_path):
+    more = ("--continual", "distillation", "--teacher", tiny_checkpoint, "--epochs", "1")
+    assert distill(runs, tiny_checkpoint, tmp_path / "out", *more) == 0
+    card = CheckpointCard.from_json((tmp_path / "out" / "student" / "card.json").read_text())
+    assert card.options["past"]["teacher"] == digest_file(tiny_checkpoint / "model.safetensors")
+    assert card.options["teacher"]["run"] == run_folder(runs / "teacher").name
+
+
 def test_texts_that_are_gone_are_not_made_up(base, tmp_path, capsys):
     source = write_texts(tmp_path / "in.jsonl", {"a": sentence(0)})
     write_run(tmp_path / "teacher", source, {"a": spans(sentence(0))})
@@ -147,8 +156,8 @@ def test_texts_that_are_gone_are_not_made_up(base, tmp_path, capsys):
     [
         (["--confidence", "1.5"], "expected --confidence between 0 and 1, found 1.5"),
         (["--share-empty", "-1"], "expected --share-empty between 0 and 1, found -1.0"),
-        (["--gold", "x.conll"], "expected --gold with --teacher, the teacher's run over the gold files, found --gold"),
-        (["--teacher", "x"], "found --teacher alone"),
+        (["--gold", "x.conll"], "expected --gold with --gold-run, the teacher's run over the gold files, found --gold"),
+        (["--gold-run", "x"], "found --gold-run alone"),
         (["--confidence", "0.96", "--share-empty", "0"], "expected documents of"),
         (["--map", "PER=a b"], "expected labels without white space to train on, found 'a b'; rename it, as in"),
         (["--method", "nosuch"], "expected --method to name one of"),
