@@ -17,7 +17,7 @@ from pipelines.options import option, parse_options, parse_pairs, quiet_beam
 from pipelines.progress import watch_clock
 from pipelines.runners import is_handed_over
 from pipelines.running import run_pipeline
-from pipelines.runs import CompleteRun, open_complete_run
+from pipelines.runs import CompleteRun, check_renamed, open_complete_run
 from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, suggest
 
@@ -256,6 +256,7 @@ def _configure(options: CombineOptions, runs: Mapping[str, CompleteRun]) -> "Com
         keep_below=options.keep_below,
         model="",
     )
+    check_renamed(config.label_map, _list_labels(dataclasses.replace(config, label_map={}), list(runs.values())))
     described = json.dumps(_describe_tagger(config, runs), sort_keys=True)
     return dataclasses.replace(config, model=hashlib.sha256(described.encode()).hexdigest())
 

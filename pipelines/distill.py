@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import train
 from pipelines.options import option, parse_options, parse_pairs
-from pipelines.runs import CompleteRun, open_complete_run, run_option
+from pipelines.runs import CompleteRun, check_renamed, open_complete_run, run_option
 from pipelines.signals import stopping_on_signals
 from pipelines.train_options import TrainOptions
 from schemas.checkpoints import CARD_NAME, CheckpointCard
@@ -83,6 +83,7 @@ def run(options: DistillOptions) -> int:
     """
     _check_options(options)
     source = _open_run(options.run, "RUN")
+    check_renamed(parse_pairs(options.map, flag="--map"), source.labels)
     examined = _open_run(options.gold_run, "--gold-run") if options.gold else None
     folder = Path(options.output)
     student = folder / "student"

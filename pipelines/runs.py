@@ -2,11 +2,11 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.options import option
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, suggest
 from schemas.labels import split_tag
 
 if TYPE_CHECKING:
@@ -178,6 +178,23 @@ def open_complete_run(name: str, *, flag: str) -> CompleteRun:
         size_bytes=size_bytes,
         digest=digest.hexdigest(),
     )
+
+
+def check_renamed(label_map: Mapping[str, str], labels: Collection[str]) -> None:
+    """Refuses to rename a label that no tagger gives.
+
+    Args:
+      label_map: what labels are called.
+      labels: all that the taggers may give; none where that is not known.
+
+    Raises:
+      ConfigError: naming the labels.
+    """
+    if labels and (unknown := [label for label in label_map if label not in labels]):
+        raise ConfigError(
+            f"expected --map from labels of the taggers, {sorted(labels)}, found {unknown[0]!r}"
+            f"{suggest(unknown[0], labels)}"
+        )
 
 
 def choose_buckets(size_bytes: int) -> int:

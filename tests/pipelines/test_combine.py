@@ -288,6 +288,7 @@ def test_real_runs_are_combined_too(annotate, corpus, combine, tmp_path):
         (["x", "y"], ["--by", "weighted", "--weight", "y=0"], "expected a weight above 0 in --weight y=, found 0.0"),
         (["x", "y"], ["--by", "weighted", "--weight", "y=no.json"], "expected a number or a report.json"),
         (["x", "y"], ["--map", "PER"], "expected --map KEY=VALUE"),
+        (["x", "y"], ["--map", "PRE=ORG"], "['LOC', 'ORG', 'PER'], found 'PRE'; did you mean 'PER'?"),
         (["x", "y"], ["--max-failed-fraction", "2"], "expected --max-failed-fraction between 0 and 1"),
         (["x", "y"], ["--report-documents", "-1"], "expected --report-documents of 0 or more"),
         (["x", "y"], ["--output", "nosuch://x"], "cannot write to --output 'nosuch://x'"),

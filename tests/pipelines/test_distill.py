@@ -159,6 +159,7 @@ def test_texts_that_are_gone_are_not_made_up(base, tmp_path, capsys):
         (["--gold", "x.conll"], "expected --gold with --gold-run, the teacher's run over the gold files, found --gold"),
         (["--gold-run", "x"], "found --gold-run alone"),
         (["--confidence", "0.96", "--share-empty", "0"], "expected documents of"),
+        (["--map", "PRE=person"], "expected --map from labels of the taggers, ['LOC', 'ORG', 'PER'], found 'PRE'"),
         (["--map", "PER=a b"], "expected labels without white space to train on, found 'a b'; rename it, as in"),
         (["--method", "nosuch"], "expected --method to name one of"),
         (["--base", "/nosuch/model"], "/nosuch/model"),
