@@ -32,7 +32,7 @@ class TrainConfig:
         and losses are fp32 in either, and so are the scores of the checkpoint; those that choose the epoch are not.
       dropout: dropout of encoder and head.
       seed: of the head's first weights, the order of the data and the dropout.
-      patience: epochs without a better score before training stops.
+      patience: epochs without a better score before training stops, once there is a score above 0.
       head: linear, or crf for a conditional random field on top of it (see training.crf).
       max_tokens: most pieces in a window.
       chain_fraction: share of the text that is trained on in chains of neighbouring sentences.

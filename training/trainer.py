@@ -1,8 +1,9 @@
 """Supervised training with transformers' Trainer, and what it needs around it.
 
 Batches of windows of like length, objectives that add up (see objectives), a score on the dev files after each epoch,
-the weights of the best epoch kept, and a stop when `patience` epochs in a row brought nothing better. The score is the
-mean over the dev files of their entity F1, so that a large file does not drown a small one.
+the weights of the best epoch kept, and a stop when `patience` epochs in a row brought nothing better. Epochs that come
+before the first entity is found do not count: with few sentences, or against an adversary, they are several. The score
+is the mean over the dev files of their entity F1, so that a large file does not drown a small one.
 
 After each epoch the state is saved: weights, optimizer, schedule, random numbers. Training that was killed at any step
 goes on from there and ends with the same weights, to the last bit.
@@ -32,10 +33,11 @@ from training.states import load_state, save_state
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, Trainer, TrainingArguments
+    from transformers import PreTrainedModel, Trainer, TrainerControl, TrainerState, TrainingArguments
 
 STATE_NAME = "training.json"
 _TRAINER_STATE = "trainer_state.json"
+_STOPPING = "PatientCallback"
 _MOMENTUM = 0.9
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "adafactor": "adafactor"}
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -152,7 +154,7 @@ def _find_state(work: Path) -> str | None:
 def _has_stopped(state: str, config: TrainConfig) -> bool:
     """Whether training had stopped early at a state; the Trainer itself would go on for another epoch."""
     content = json.loads((Path(state) / _TRAINER_STATE).read_text(encoding="utf-8"))
-    stopping = content["stateful_callbacks"].get("EarlyStoppingCallback", {}).get("attributes", {})
+    stopping = content["stateful_callbacks"].get(_STOPPING, {}).get("attributes", {})
     return bool(stopping.get("early_stopping_patience_counter", 0) >= config.patience)
 
 
@@ -229,6 +231,16 @@ def _build_trainer(
         def _load_best_model(self) -> None:
             load_state(model, Path(self.state.best_model_checkpoint or ""))
 
+    class PatientCallback(EarlyStoppingCallback):
+        """Counts no epochs from before the first entity is found."""
+
+        def check_metric_value(
+            self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", metric_value: float
+        ) -> None:
+            super().check_metric_value(args, state, control, metric_value)
+            if metric_value == 0 and not state.best_metric:
+                self.early_stopping_patience_counter = 0
+
     trainer = ObjectiveTrainer(
         model=model,
         args=_build_arguments(config, work),
@@ -236,7 +248,7 @@ def _build_trainer(
         # Only its presence counts.
         eval_dataset=features,
         data_collator=build_collator(scorer.tokenizer),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
+        callbacks=[PatientCallback(early_stopping_patience=config.patience)],
     )
     # So that it counts the words of all batches of a step.
     trainer.model_accepts_loss_kwargs = True

@@ -58,11 +58,26 @@ def test_train_learns_in_bf16_and_is_scored_in_fp32(base, files, tmp_path):
     assert half == pytest.approx(full, rel=0.01)
 
 
-def test_train_stops_early_when_nothing_gets_better(base, files, tmp_path):
+def _stand_still(monkeypatch):
+    """Gives every epoch the same score."""
+    monkeypatch.setattr("training.trainer.Scorer.measure_f1", lambda *_: [0.5])
+
+
+def test_train_stops_early_when_nothing_gets_better(base, files, tmp_path, monkeypatch):
+    _stand_still(monkeypatch)
     config = TrainConfig(learning_rate=1e-12, epochs=9, batch_size=8, max_tokens=32, patience=2)
     _, _, outcome = _train(base, files, tmp_path, config)
     assert outcome.steps == 3 * 7
     assert outcome.best_step == 7
+
+
+def test_train_has_patience_until_the_first_entity_is_found(base, files, tmp_path, monkeypatch):
+    scores = iter([0.0, 0.0, 0.0, 0.5, 0.4, 0.4, 0.4])
+    monkeypatch.setattr("training.trainer.Scorer.measure_f1", lambda *_: [next(scores)])
+    config = TrainConfig(learning_rate=1e-12, epochs=9, batch_size=8, max_tokens=32, patience=2)
+    _, _, outcome = _train(base, files, tmp_path, config)
+    assert [epoch.f1 for epoch in outcome.epochs] == [(0.0,), (0.0,), (0.0,), (0.5,), (0.4,), (0.4,)]
+    assert outcome.best_step == 4 * 7
 
 
 def test_train_resumes_to_the_same_weights(base, files, tmp_path, monkeypatch):
@@ -87,8 +102,10 @@ def test_train_resumes_to_the_same_weights(base, files, tmp_path, monkeypatch):
 
 
 def test_training_that_had_stopped_early_when_it_was_killed_is_not_gone_on_with(base, files, tmp_path, monkeypatch):
+    _stand_still(monkeypatch)
     config = TrainConfig(learning_rate=1e-12, epochs=9, batch_size=8, max_tokens=32, patience=2)
     whole, _, expected = _train(base, files, tmp_path / "whole", config)
+    assert len(expected.epochs) == 3
 
     def die(*_):
         raise Killed
