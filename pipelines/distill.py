@@ -16,7 +16,7 @@ from pipelines.options import option, parse_options, parse_pairs
 from pipelines.runs import CompleteRun, check_renamed, open_complete_run, run_option
 from pipelines.signals import stopping_on_signals
 from pipelines.train_options import TrainOptions
-from schemas.checkpoints import CARD_NAME, CheckpointCard
+from schemas.checkpoints import CARD_NAME, UNFINISHED, CheckpointCard
 from schemas.errors import ConfigError
 from training.encoders import open_encoder
 from training.silver import (
@@ -278,7 +278,7 @@ def _configure_training(options: DistillOptions, folder: Path) -> TrainOptions:
 def _is_taught(student: Path, teacher: Mapping[str, Any]) -> bool:
     """Whether a student is there that was taught all this."""
     path = student / CARD_NAME
-    if not path.exists() or (student / ".training").exists():
+    if not path.exists() or (student / UNFINISHED).exists():
         return False
     found = CheckpointCard.from_json(path.read_text(encoding="utf-8")).options.get("teacher")
     return bool(found == json.loads(json.dumps(teacher)))

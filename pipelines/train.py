@@ -13,15 +13,14 @@ from pipelines.train_data import describe_split, read_data
 from pipelines.train_once import Candidate, train_once
 from pipelines.train_options import TrainOptions
 from pipelines.train_run import TrainRun, configure, describe_training, vary
-from schemas.checkpoints import CARD_NAME, HISTORY_NAME, CheckpointCard, SeedScore
+from schemas.checkpoints import CARD_NAME, HISTORY_NAME, UNFINISHED, CheckpointCard, SeedScore
 from training.checkpoints import check_output, is_publishing, publish_checkpoint, render_scores, render_seeds
 from training.encoders import open_encoder
 from training.scores import micro_f1
 from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
-from training.trainer import prepare_work
+from training.trainer import STATE_NAME, prepare_work
 
 _LOG = logging.getLogger("training.search")
-_WORK_NAME = ".training"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,15 +45,18 @@ def run(options: TrainOptions, teacher: Mapping[str, Any] | None = None) -> int:
     Raises:
       ConfigError: options or files are wrong; no weights have been loaded then.
     """
-    output, work = Path(options.output), Path(options.output) / _WORK_NAME
+    output, work = Path(options.output), Path(options.output) / UNFINISHED
     search = read_search(Path(options.search)) if options.search else None
-    check_output(output, work_name=_WORK_NAME)
+    check_output(output, work_name=UNFINISHED)
     options, pinned = pin_bases(options)
     data = dataclasses.replace(read_data(options), teacher=dict(teacher or {}), pinned=pinned)
     run = configure(options, data, open_encoder(options.base))
     for values in search.samples() if search else ():
         vary(run, values)
+    is_begun = (work / STATE_NAME).exists()
     prepare_work(work, describe_training(run) | ({"search": repr(search)} if search else {}), is_resumed=options.resume)
+    if options.resume and not is_begun:
+        print(f"nothing to resume in {options.output!r}, beginning")
     if run.data.split:
         print(describe_split(run.data))
     _show_progress()
@@ -96,7 +98,7 @@ def check(options: TrainOptions) -> None:
 
 def is_trained(output: Path) -> bool:
     """Whether a training of before has written all of its checkpoint to a folder."""
-    return (output / CARD_NAME).exists() and not is_publishing(output / _WORK_NAME)
+    return (output / CARD_NAME).exists() and not is_publishing(output / UNFINISHED)
 
 
 def _search(run: TrainRun, search: Search, work: Path) -> CheckpointCard:

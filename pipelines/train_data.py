@@ -78,8 +78,10 @@ def read_data(options: TrainOptions) -> TrainData:
     if seen := [file.name for file in mapped["dev"] + mapped["test"] if file.digest in trained]:
         raise ConfigError(f"expected --dev and --test files that are not trained on, found {seen} in --train too")
     if not shares:
+        _check_dev(mapped["dev"])
         return TrainData(mapped["train"], mapped["dev"], mapped["test"], label_map, labels, **past)
     split = split_files(mapped["train"], shares, seed=options.seed)
+    _check_dev(split.dev)
     about = {
         "given": list(shares),
         "found": list(split.shares),
@@ -98,6 +100,15 @@ def describe_split(data: TrainData) -> str:
     left_out = data.split["left_out"]
     rest = f"; {left_out:,} left out, whose words stand on an earlier side" if left_out else ""
     return f"sentences: {', '.join(parts)}{rest}"
+
+
+def _check_dev(dev: Sequence[LabelledFile]) -> None:
+    """Refuses files to choose the best epoch on that hold nothing to be found: they score 0 whatever is learned."""
+    if empty := [file.name for file in dev if not file.entities]:
+        raise ConfigError(
+            f"expected entities to choose the best epoch by, found none in {empty}; "
+            "give other --dev files or a larger share of --split"
+        )
 
 
 def _read_old(options: TrainOptions) -> list[LabelledFile]:

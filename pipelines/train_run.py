@@ -81,6 +81,7 @@ def configure(options: TrainOptions, data: TrainData, encoder: "Encoder") -> Tra
     )
     if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
         raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
+    _check_unused(options)
     objectives = parse_objectives(options.objective, head=options.head)
     augment = parse_specs(
         options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
@@ -100,6 +101,19 @@ def vary(run: TrainRun, values: Mapping[str, Any]) -> TrainRun:
     if fixed := sorted(set(found) & _NOT_SEARCHED):
         raise ConfigError(f"expected options of training in {run.options.search!r}, found {fixed}; set them by flags")
     return configure(dataclasses.replace(run.options, **found), run.data, run.encoder)
+
+
+def _check_unused(options: TrainOptions) -> None:
+    """Refuses options that would do nothing beside the others."""
+    if options.seeds and not options.split and options.seed != TrainConfig.seed:
+        raise ConfigError(f"expected --seed or --seeds, found both; add {options.seed} to --seeds or leave it out")
+    if options.search:
+        return
+    ways = {spec.partition(":")[0] for spec in options.continual}
+    if options.old and not (ways or options.remember):
+        raise ConfigError("expected --continual or --remember with --old, found neither; add one or leave --old out")
+    if options.teacher and "distillation" not in ways:
+        raise ConfigError("expected --continual distillation with --teacher, found none; add it or leave --teacher out")
 
 
 def _check_method(run: TrainRun) -> None:

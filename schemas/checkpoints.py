@@ -10,6 +10,8 @@ from schemas.scores import LabelScore
 CARD_VERSION = 1
 CARD_NAME = "card.json"
 HISTORY_NAME = "history.json"
+UNFINISHED = ".training"
+"""Folder with the state of a training, where its checkpoint will be."""
 MEMORY_FOLDER = "memory"
 """What a checkpoint keeps beside its weights, and does not answer with."""
 

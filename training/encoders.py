@@ -70,6 +70,7 @@ def open_encoder(source: str) -> Encoder:
         raise CheckpointError(
             f"expected a whole model as --base, found the adapter {Path(source).name!r}; train it again with --merge"
         )
+    checkpoint.refuse_unfinished(Path(source), flag="--base")
     try:
         folder = _copy_settings(source)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -119,6 +120,7 @@ def load_model(
       CheckpointError: the weights are not safetensors, or not of this kind of model.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoModelForTokenClassification, set_seed
 
     config, old_config = encoder.config, copy.deepcopy(encoder.config)
@@ -144,7 +146,7 @@ def load_model(
         body = AutoModel.from_pretrained(folder, **options)
         set_seed(seed)
         model = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"cannot load base model {encoder.name!r}: {' '.join(str(error).split())}") from error
     if missing := model.base_model.load_state_dict(body.state_dict(), strict=False).missing_keys:
         raise CheckpointError(f"expected weights {missing[:3]} in base model {encoder.name!r}, found none")

@@ -38,7 +38,7 @@ def compare_tags(file: LabelledFile, before: Tags, after: Tags, *, n_replicates:
       n_replicates: bootstrap replicates; 0 for no intervals.
 
     Returns:
-      `name`; `counts` of documents, sentences, words and entities; `before` and `after`, each with `micro` and `labels`
+      `name`; `counts` of documents, sentences and entities; `before` and `after`, each with `micro` and `labels`
       of precision, recall, f1, support and `interval` of f1 (None where there is none); `gain` of micro F1 with its
       interval; and of the checkpoint `confusion`, `errors` and `confusions` as in the report of an evaluation.
     """
@@ -51,7 +51,6 @@ def compare_tags(file: LabelledFile, before: Tags, after: Tags, *, n_replicates:
         "counts": {
             "documents": counts["documents"],
             "sentences": len(file.sentences),
-            "words": counts["tokens"] or 0,
             "entities": counts["gold_entities"],
         },
         "level": LEVEL,

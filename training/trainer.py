@@ -237,7 +237,7 @@ def _build_trainer(
         def check_metric_value(
             self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", metric_value: float
         ) -> None:
-            super().check_metric_value(args, state, control, metric_value)
+            super().check_metric_value(args, state, control, metric_value)  # type: ignore[no-untyped-call]
             if metric_value == 0 and not state.best_metric:
                 self.early_stopping_patience_counter = 0
 

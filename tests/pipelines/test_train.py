@@ -152,8 +152,16 @@ def test_main_resumes_with_the_same_number_of_steps(base, files, monkeypatch, ca
     messages = capsys.readouterr().err
     assert "add --resume or remove it" in messages
     assert "other values of ['seed']" in messages
+    assert main([*arguments, "--base", str(files / "out"), "--output", str(files / "other")]) == 2
+    assert "found the unfinished training 'out'; finish it with train --resume" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 0
+    assert "nothing to resume" not in capsys.readouterr().out
     assert json.loads((files / "out" / "card.json").read_text(encoding="utf-8"))["steps"] == 3 * 7
+
+
+def test_main_says_so_where_there_is_nothing_to_resume(base, files, capsys):
+    assert main(_arguments(base, files, *FAST, "--epochs", "1", "--resume")) == 0
+    assert f"nothing to resume in {str(files / 'out')!r}, beginning" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -172,11 +180,17 @@ def test_main_resumes_with_the_same_number_of_steps(base, files, monkeypatch, ca
         (("--objective", "fgm", "pgd"), "expected one --objective of ['fgm', 'pgd', 'freelb'] at most"),
         (("--head", "crf", "--objective", "focal"), "expected no --objective focal with --head crf"),
         (("--seeds", "1", "1"), "expected different --seeds of at least 0, found [1, 1]"),
+        (("--seeds", "1", "2", "--seed", "3"), "expected --seed or --seeds, found both; add 3 to --seeds"),
+        (("--old", "{old}"), "expected --continual or --remember with --old, found neither"),
+        (("--teacher", "nowhere"), "expected --continual distillation with --teacher, found none"),
+        (("--dev", "{empty}"), "expected entities to choose the best epoch by, found none in"),
         (("--search", "missing.toml"), "cannot read --search 'missing.toml'"),
     ],
 )
 def test_main_refuses_wrong_options_in_one_line(base, files, more, message, capsys):
-    assert main(_arguments(base, files, "--max-tokens", "32", *more)) == 2
+    (files / "empty.conll").write_text("Nobody O\nslept O\n", encoding="utf-8")
+    paths = {"old": files / "more.conll", "empty": files / "empty.conll"}
+    assert main(_arguments(base, files, "--max-tokens", "32", *(word.format(**paths) for word in more))) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -80,6 +80,14 @@ def test_load_model_refuses_pickled_weights(base, tmp_path):
         load_model(open_encoder(str(tmp_path)), TAGS, dropout=0.1, seed=0)
 
 
+def test_load_model_refuses_weights_that_were_cut_off(base, tmp_path):
+    shutil.copytree(base, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="cannot load base model 'cut'"):
+        load_model(open_encoder(str(tmp_path / "cut")), TAGS, dropout=0.1, seed=0)
+
+
 def test_digest_weights_is_that_of_the_file(base):
     assert digest_weights(str(base)) == digest_file(base / "model.safetensors")
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from schemas.checkpoints import CARD_NAME, MEMORY_FOLDER, CheckpointCard
+from schemas.checkpoints import CARD_NAME, MEMORY_FOLDER, UNFINISHED, CheckpointCard
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet, Transitions
 from schemas.slices import display_uri
@@ -75,6 +75,18 @@ class Checkpoint:
         return "the default model" if self.reference == "default" else f"model {self.folder.name!r}"
 
 
+def refuse_unfinished(folder: Path, *, flag: str) -> None:
+    """Refuses a folder that holds the state of a training and no checkpoint.
+
+    Raises:
+      CheckpointError: it is one.
+    """
+    if (folder / UNFINISHED).is_dir() and not (folder / "config.json").exists():
+        raise CheckpointError(
+            f"expected a model as {flag}, found the unfinished training {folder.name!r}; finish it with train --resume"
+        )
+
+
 def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> Checkpoint:
     """A reference to a checkpoint that is safe and complete.
 
@@ -87,6 +99,7 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
       CheckpointError: there is none, or it is unsafe, incomplete or no tagger, or its base is another.
     """
     folder = fetch_model(reference)
+    refuse_unfinished(folder, flag="--model")
     config = read_object(folder / "config.json")
     refuse_unsafe(folder, config)
     _check_tokenizer(folder)

@@ -73,17 +73,12 @@ def find_notices(report: Mapping[str, Any]) -> Iterator[str]:
     history, options = report["history"], report["options"]
     wanted = options.get("epochs")
     if history and wanted:
-        if len(history) >= wanted and history[-1].get("step") == report["best_step"]:
+        if len(history) >= wanted > 1 and history[-1].get("step") == report["best_step"]:
             yield "The last epoch was the best one: more epochs may bring more."
         elif len(history) < wanted:
             yield f"Training stopped after {len(history)} of {wanted} epochs, as nothing better came."
     for file in report["files"]:
-        gain = file["gain"]["interval"]
-        if gain and gain[0] <= 0:
-            yield f"On {file['name']} the gain is within what chance explains."
-        interval = file["after"]["micro"]["interval"]
-        if interval and interval[1] - interval[0] > _WIDE_INTERVAL:
-            yield f"The interval on {file['name']} is wide: more labelled documents would tell more."
+        yield from _find_doubts(file)
     trained: Counter[str] = Counter()
     for file in report["data"]:
         if file["role"] == "train":
@@ -91,6 +86,16 @@ def find_notices(report: Mapping[str, Any]) -> Iterator[str]:
     if rare := [label for label in report["labels"] if trained[label] < _FEW_ENTITIES]:
         few = ", ".join(f"{label} {trained[label]}" for label in rare)
         yield f"Some labels have fewer than {_FEW_ENTITIES} entities to train on: {few}."
+
+
+def _find_doubts(file: Mapping[str, Any]) -> Iterator[str]:
+    gain, interval = file["gain"]["interval"], file["after"]["micro"]["interval"]
+    if gain and gain[1] < 0:
+        yield f"On {file['name']} the checkpoint is worse than before, by more than chance explains."
+    elif gain and gain[0] <= 0:
+        yield f"On {file['name']} the gain is within what chance explains."
+    if interval and interval[1] - interval[0] > _WIDE_INTERVAL:
+        yield f"The interval on {file['name']} is wide: more labelled documents would tell more."
 
 
 def rank_labels(report: Mapping[str, Any]) -> list[str]:

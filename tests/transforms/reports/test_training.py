@@ -114,6 +114,9 @@ def test_find_notices_warns_of_what_flatters_or_misleads():
     assert "fewer than 10 entities to train on: PER 2." in " ".join(find_notices(rare))
     same = REPORT | {"files": [{**REPORT["files"][0], "gain": {"f1": 0.0, "interval": [-0.1, 0.1]}}]}
     assert "On a/dev.conll the gain is within what chance explains." in list(find_notices(same))
+    worse = REPORT | {"files": [{**REPORT["files"][0], "gain": {"f1": -0.2, "interval": [-0.3, -0.1]}}]}
+    expected = "On a/dev.conll the checkpoint is worse than before, by more than chance explains."
+    assert expected in list(find_notices(worse))
 
 
 def test_rank_labels_puts_the_frequent_first_and_keeps_those_that_were_not_met():
