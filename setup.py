@@ -92,6 +92,7 @@ setup(
         "transforms.models.routing",
         "transforms.scoring",
         "transforms.reports",
+        "transforms.reuse",
         "transforms.selection",
         "transforms.storage",
         "transforms.workers",

@@ -24,12 +24,14 @@ from pipelines.versions import versions
 from schemas.errors import ConfigError, FileError, InputError, PipelineError, StorageError
 
 if TYPE_CHECKING:
+    from pipelines.reusing import EarlierRun
     from pipelines.supervision import Supervision
     from schemas.slices import Slice
     from schemas.tables import FileTable, SliceTable
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
     from transforms.models.tagger import TaggerConfig
+    from transforms.reuse.recall import RecallConfig
     from transforms.storage.runs import RunState
     from transforms.storage.store import Store
 
@@ -56,6 +58,7 @@ class _Job:
     store: "Store"
     state: "RunState"
     supervision: "Supervision | None"
+    earlier: "EarlierRun | None"
 
 
 class Annotated(NamedTuple):
@@ -129,6 +132,7 @@ def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any] 
 
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
     from pipelines.progress import watch_count
+    from pipelines.reusing import open_earlier
     from pipelines.supervision import Supervision
     from pipelines.workers import choose_supervision, count_workers, share_threads
     from schemas.annotations import SCHEMA_VERSION, check_kept
@@ -181,6 +185,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
             "give spanmill annotate what they are now"
         )
     root = f"{options.output.rstrip('/')}/{name}"
+    earlier = open_earlier(options.reuse, settings, tagger.labels)
     is_strict = options.bad_files == "fail"
     try:
         store = open_store(root)
@@ -199,7 +204,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
     except (OSError, StorageError) as error:
         raise ConfigError(f"cannot write to --output {_show(options.output)!r}: {display_text(str(error))}") from error
-    return _Job(options, corpus, tagger, entities, settings, root, store, state, supervision)
+    return _Job(options, corpus, tagger, entities, settings, root, store, state, supervision, earlier)
 
 
 def _set_budget(job: _Job, pending: Sequence["Slice"]) -> "TaggerConfig":
@@ -289,6 +294,7 @@ def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) 
         timeout_s=options.timeout_per_document,
         beam_flags=tuple(without_local_workers(beam_flags) if job.supervision else beam_flags),
         hints=choose_hints(options.accelerator, options.min_ram),
+        recall=_index_earlier(job),
     )
     try:
         with watch_commits(job.store, job.state.slices, is_shown=options.progress):
@@ -305,6 +311,20 @@ def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) 
         raise PipelineError(f"{error} (after {n_done} of {len(job.state.slices)} slices; {remedy})") from error
 
 
+def _index_earlier(job: _Job) -> "RecallConfig | None":
+    """Where the texts of an earlier run are, if one is reused."""
+    from pipelines.progress import watch_clock
+    from pipelines.reusing import index_earlier
+
+    earlier = job.earlier
+    if earlier is None:
+        return None
+    changes = ", ".join(f"{change['name']} from {change['a']!r} to {change['b']!r}" for change in earlier.changes)
+    _say(job.options, f"reusing {earlier.shown}" + (f", entities decided anew: {changes}" if changes else ""))
+    with watch_clock(f"indexing {len(earlier.run.slices):,} slices", is_shown=job.options.progress):
+        return index_earlier(earlier, job.tagger, job.store, job.root)
+
+
 def _pending(job: _Job) -> "SliceTable":
     from transforms.storage.runs import pending_slices
 
@@ -313,6 +333,7 @@ def _pending(job: _Job) -> "SliceTable":
 
 def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]:
     """Reconciles storage with the plan, then writes report, manifest and `_SUCCESS`."""
+    from pipelines.reusing import read_tally
     from schemas.costs import Prices
 
     planned = PlannedRun(
@@ -323,6 +344,7 @@ def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]
         corpus=job.corpus,
         report_documents=job.options.report_documents,
         prices=Prices.parse(job.options.price_per_hour),
+        reused={job.earlier.shown: read_tally(job.earlier)} if job.earlier else {},
     )
     return finish_run(planned, ran, seconds)
 

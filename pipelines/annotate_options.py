@@ -66,6 +66,11 @@ class AnnotateOptions:
     threads: int = option("threads of the model per process, 0 for the cores divided by local workers", 0)
     batch_tokens: int = option("padded tokens per batch, 0 for what --tune found, else 1,024 (65,536 on CUDA)", 0)
     tune: bool = option("measure which batches are fastest here first, and remember it", default=False)
+    reuse: str = option(
+        "an earlier run with the same tagger, whose documents are copied where their text is the same",
+        "",
+        metavar="RUN",
+    )
     dedupe: bool = option("compute windows with the same tokens once", default=True)
     accelerator: str = option(
         "what workers of a cluster need for --device cuda, as Beam's resource hints spell it",

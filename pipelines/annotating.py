@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
     from transforms.models.tagger import TaggerConfig
+    from transforms.reuse.recall import RecallConfig
     from transforms.storage.commits import Member
     from transforms.storage.work import WorkList
 
@@ -32,6 +33,7 @@ class SliceWork:
       timeout_s: seconds that a document may take.
       beam_flags: Beam's own flags.
       hints: what the workers that annotate must have, by the names of Beam's resource hints.
+      recall: an earlier run, whose texts the model is spared.
     """
 
     root: str
@@ -45,6 +47,7 @@ class SliceWork:
     timeout_s: float
     beam_flags: tuple[str, ...]
     hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    recall: "RecallConfig | None" = None
 
     def run(self, slices: Sequence["Slice"], member: "Member | None" = None) -> None:
         """Annotates slices and commits them.
@@ -83,7 +86,7 @@ class SliceWork:
         from transforms.storage.commits import Member
 
         read = ReadSlices(self.corpus, self.root, self.is_strict, member or Member())
-        annotate = AnnotateDocuments(self.tagger, self.entities, self.tagger.digest, self.timeout_s)
+        annotate = AnnotateDocuments(self.tagger, self.entities, self.tagger.digest, self.timeout_s, self.recall)
         commit = CommitSlices(self.root, self.output_format, self.layout, self.metadata)
         # All three, since runners part steps that ask for different workers, and these must stay in one stage.
         read, annotate, commit = (step.with_resource_hints(**self.hints) for step in (read, annotate, commit))

@@ -8,7 +8,7 @@ from pipelines.versions import versions
 
 if TYPE_CHECKING:
     from schemas.costs import Prices
-    from schemas.receipts import Receipt
+    from schemas.receipts import Receipt, Tally
     from schemas.slices import Slice
     from schemas.tables import SliceTable
     from transforms.corpora.documents import CorpusConfig
@@ -32,6 +32,7 @@ class PlannedRun:
       corpus: how its input is read again, for the documents in the report.
       report_documents: how many of these there are.
       prices: what an hour costs, where that is known.
+      reused: earlier runs that texts were looked up in, with what each has counted, where that is known.
     """
 
     store: "Store"
@@ -41,6 +42,7 @@ class PlannedRun:
     corpus: "CorpusConfig"
     report_documents: int
     prices: "Prices | None" = None
+    reused: Mapping[str, "Tally | None"] = dataclasses.field(default_factory=dict)
 
 
 def finish_run(run: PlannedRun, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def finish_run(run: PlannedRun, ran: Sequence["Slice"], seconds: float) -> dict[
         "documents_this_start": account.this_start.documents,
         "tokens_this_start": account.this_start.tokens,
         "prices": run.prices,
+        "reused": run.reused,
     }
     report = build_report(total, run=described)
     shown = SampleConfig(

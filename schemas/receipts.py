@@ -10,7 +10,7 @@ SCORE_BINS = 20
 LENGTH_BINS = 24
 """Bin k of the length histogram counts documents of 2**(k-1) to 2**k - 1 tokens; bin 0 the empty ones."""
 
-STAGES = ("read", "route", "tokenize", "forward", "decode", "write")
+STAGES = ("read", "reuse", "route", "tokenize", "forward", "decode", "write")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Tally:
         `unknown`; empty where that is not counted, as by earlier versions.
       forms: a bounded sample of the surfaces of entities at or above their threshold; empty by earlier versions.
       matches: gold entities found, spurious and missed by label, strict, when the corpus carries gold.
+      reused: `documents`, `tokens` and `windows` that were copied and met no model, by the earlier run that they are
+        from. `counts` and `pieces` are of the others, and `scores` lacks what that run dropped under its thresholds.
     """
 
     documents: int = 0
@@ -56,6 +58,12 @@ class Tally:
     pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
     forms: FormSketch = FormSketch()  # noqa: RUF009 - frozen, so safe to share
     matches: Mapping[str, list[int]] = dataclasses.field(default_factory=dict)
+    reused: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def read_tokens(self) -> int:
+        """Tokens of the documents that met the model."""
+        return self.tokens - sum(counts["tokens"] for counts in self.reused.values())
 
     def __add__(self, other: "Tally") -> "Tally":
         sums = {field.name: _add(getattr(self, field.name), getattr(other, field.name)) for field in _FIELDS}

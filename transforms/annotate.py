@@ -18,8 +18,10 @@ from apache_beam.utils.shared import Shared
 
 from schemas.receipts import Tally
 from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
-from transforms.models.tagger import TaggerConfig
+from transforms.models.late import LateTagger
+from transforms.models.tagger import Tagger, TaggerConfig
 from transforms.read import SlicePart
+from transforms.reuse.recall import RecallConfig
 from transforms.workers.heartbeats import at_work
 from transforms.workers.isolation import IsolatedAnnotator
 
@@ -38,17 +40,19 @@ class AnnotateDocuments(beam.PTransform):  # type: ignore[misc]
       entities: which entities are written.
       model: digest of the model.
       timeout_s: seconds that an isolated document may take.
+      recall: an earlier run, whose texts the model is spared.
     """
 
     tagger: TaggerConfig
     entities: EntityConfig
     model: str
     timeout_s: float = 600.0
+    recall: RecallConfig | None = None
 
     def expand(self, parts: beam.PCollection[SlicePart]) -> beam.PCollection[SlicePart]:
         """See the class."""
         return parts | "Annotate documents" >> beam.ParDo(
-            _AnnotateFn(self.tagger, self.entities, self.model, self.timeout_s)
+            _AnnotateFn(self.tagger, self.entities, self.model, self.timeout_s, self.recall)
         ).with_output_types(SlicePart)
 
 
@@ -60,12 +64,16 @@ class AnnotatorHolder:
       entities: which entities are written.
       model: digest of the model.
       step: name of the transform, under which loads are counted.
+      recall: an earlier run; with one, the weights are loaded once a text is met that it has not read.
     """
 
-    def __init__(self, tagger: TaggerConfig, entities: EntityConfig, *, model: str, step: str) -> None:
+    def __init__(
+        self, tagger: TaggerConfig, entities: EntityConfig, *, model: str, step: str, recall: RecallConfig | None = None
+    ) -> None:
         self._tagger = tagger
         self._entities = entities
         self._model = model
+        self._recall = recall
         self._shared = Shared()
         self._annotator: Annotator | None = None
         self._load_s = 0.0
@@ -74,10 +82,9 @@ class AnnotatorHolder:
     def open(self) -> Annotator:
         """The annotator of this thread; the first of a process loads the weights."""
         if self._annotator is None:
-            started = time.perf_counter()
-            self._weights = self._shared.acquire(self._load, tag=self._model)
-            self._annotator = Annotator(self._tagger.build(self._weights), self._entities, model=self._model)
-            self._load_s += time.perf_counter() - started
+            tagger = LateTagger(self._tagger, self._build) if self._recall else self._build()
+            recall = self._recall.open() if self._recall else None
+            self._annotator = Annotator(tagger, self._entities, model=self._model, recall=recall)
         return self._annotator
 
     def take_load_seconds(self) -> float:
@@ -89,6 +96,13 @@ class AnnotatorHolder:
         """Lets go of it."""
         self._annotator = None
 
+    def _build(self) -> Tagger:
+        started = time.perf_counter()
+        self._weights = self._shared.acquire(self._load, tag=self._model)
+        tagger = self._tagger.build(self._weights)
+        self._load_s += time.perf_counter() - started
+        return tagger
+
     def _load(self) -> object:
         _LOGGER.info("loading model %s", self._model[:16])
         self._loads.inc()
@@ -96,12 +110,15 @@ class AnnotatorHolder:
 
 
 class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, tagger: TaggerConfig, entities: EntityConfig, model: str, timeout_s: float) -> None:
+    def __init__(
+        self, tagger: TaggerConfig, entities: EntityConfig, model: str, timeout_s: float, recall: RecallConfig | None
+    ) -> None:
         self._tagger = tagger
         self._entities = entities
         self._model = model
         self._timeout_s = timeout_s
-        self._holder = AnnotatorHolder(tagger, entities, model=model, step="AnnotateDocuments")
+        self._recall = recall
+        self._holder = AnnotatorHolder(tagger, entities, model=model, step="AnnotateDocuments", recall=recall)
         self._isolated: IsolatedAnnotator | None = None
         self._documents = Metrics.counter("AnnotateDocuments", "documents")
 
@@ -158,7 +175,7 @@ class _AnnotateFn(beam.DoFn):  # type: ignore[misc]
         if self._isolated is None:
             _LOGGER.info("annotating one document at a time, for this slice was begun before and not finished")
             self._isolated = IsolatedAnnotator(
-                self._tagger, self._entities, model=self._model, timeout_s=self._timeout_s
+                self._tagger, self._entities, model=self._model, timeout_s=self._timeout_s, recall=self._recall
             )
         return self._isolated
 

@@ -75,6 +75,9 @@ def _describe(report: Mapping[str, Any]) -> Iterator[_Metric]:
     yield _Metric("entities", "entities by label", report["entities_by_label"], "label")
     stages = {stage: value["seconds"] for stage, value in report["stages"].items()}
     yield _Metric("stage_seconds", "time by stage, summed over workers", stages, "stage")
+    if reused := report.get("reused"):
+        for name in ("documents", "tokens"):
+            yield _Metric(f"reused_{name}", f"{name} copied from earlier runs", {"": reused[name]})
     if costs := report.get("costs"):
         used = {what: costs[f"{what}_seconds"] for what in ("worker", "core", "gpu", "load")}
         yield _Metric("used_seconds", "time by resource, of all starts", used, "resource")

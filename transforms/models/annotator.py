@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ from schemas.documents import find_kept, kept_column
 from schemas.errors import ConfigError, RecordError
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
 from schemas.sketches import FormSketch
+from transforms.models.gathering import gather_taggings
 from transforms.models.tagger import Tagger, Tagging
+from transforms.reuse.recall import Recall
 from transforms.scoring.calibration import calibrate_scores
 from transforms.scoring.matching import count_matches
 from transforms.text.offsets import OFFSET_UNITS, convert_offsets
@@ -107,13 +109,15 @@ class Annotator:
       tagger: the model.
       config: which entities are written.
       model: digest of the model, for the `model` column.
+      recall: an earlier run, whose texts the tagger is spared.
 
     Raises:
       ConfigError: a threshold or curve is given for a label that the tagger does not know.
     """
 
-    def __init__(self, tagger: Tagger, config: EntityConfig, *, model: str) -> None:
+    def __init__(self, tagger: Tagger, config: EntityConfig, *, model: str, recall: Recall | None = None) -> None:
         self._tagger = tagger
+        self._recall = recall
         self._config = config
         self._model = model
         check_labels(config, tagger.labels)
@@ -152,8 +156,39 @@ class Annotator:
             if size > self._config.max_document_bytes:
                 limit = self._config.max_document_bytes
                 failures[at] = RecordError("too_large", f"expected {limit} bytes of text at most, found {size}")
-        tagging = self._tagger.begin(["" if at in failures else text for at, text in enumerate(texts)])
-        return lambda: self._finish(documents, source, (texts, imprints), failures, tagging())
+        wait = self._begin_tagging(texts, imprints, failures)
+        return lambda: self._finish(documents, source, (texts, imprints), failures, wait())
+
+    def _begin_tagging(
+        self, texts: list[str], imprints: list[Imprint], failures: Mapping[int, RecordError]
+    ) -> "Callable[[], _Tagged]":
+        """Starts on texts that no earlier run has read; what comes of it is the tagging of all."""
+        given = ["" if at in failures else text for at, text in enumerate(texts)]
+        if self._recall is None:
+            wait = self._tagger.begin(given)
+            return lambda: _Tagged(self._calibrate(wait()), np.zeros(len(texts), dtype=bool))
+        started = time.perf_counter()
+        asked = np.array([at for at in range(len(texts)) if at not in failures], dtype=np.int64)
+        found, known = self._recall.find([texts[at] for at in asked], [imprints[at].digest for at in asked])
+        known = known if self._recall.is_calibrated else self._calibrate(known)
+        is_known = np.zeros(len(texts), dtype=bool)
+        is_known[asked[found]] = True
+        parts = [(np.flatnonzero(is_known), dataclasses.replace(known, seconds=_time("reuse", started)))]
+        left = np.flatnonzero(~is_known)
+        # Where nothing is left, the tagger is not asked, so that a model need not be loaded.
+        tagging = self._tagger.begin([given[at] for at in left]) if len(left) else None
+
+        def gather() -> _Tagged:
+            new = [(left, self._calibrate(tagging()))] if tagging else []
+            return _Tagged(gather_taggings(len(texts), [*parts, *new]), is_known)
+
+        return gather
+
+    def _calibrate(self, tagging: Tagging) -> Tagging:
+        if not self._config.calibrator:
+            return tagging
+        scores = calibrate_scores(self._config.calibrator, tagging.score, tagging.label, self._tagger.labels)
+        return dataclasses.replace(tagging, score=scores)
 
     def _finish(
         self,
@@ -161,15 +196,13 @@ class Annotator:
         source: str,
         read: tuple[list[str], list[Imprint]],
         failures: Mapping[int, RecordError],
-        tagging: Tagging,
+        tagged: "_Tagged",
     ) -> AnnotatedPart:
         """Entities to annotations, dead letters and counts; `read` is the texts and their imprints."""
         texts, imprints = read
+        tagging = tagged.tagging
         failures = {**tagging.failures, **failures}
         started = time.perf_counter()
-        if self._config.calibrator:
-            scores = calibrate_scores(self._config.calibrator, tagging.score, tagging.label, self._tagger.labels)
-            tagging = dataclasses.replace(tagging, score=scores)
         columns = _EntityColumns(texts, tagging, self._tagger.labels, self._thresholds, self._config.offset_unit)
         digests = [imprint.digest for imprint in imprints]
         good = np.array([at not in failures for at in range(len(texts))], dtype=bool)
@@ -185,12 +218,8 @@ class Annotator:
             )
             for at, error in sorted(failures.items())
         )
-        tally = self._count(documents, texts, columns, tagging, good)
-        tally += Tally(
-            dead=count_letters(rejects),
-            dead_rows=len(rejects),
-            seconds={"decode": time.perf_counter() - started},
-        )
+        tally = self._count(documents, texts, columns, tagged, good)
+        tally += Tally(dead=count_letters(rejects), dead_rows=len(rejects), seconds=_time("decode", started))
         return AnnotatedPart(annotations, rejects, tally)
 
     def _build_table(
@@ -227,10 +256,10 @@ class Annotator:
         documents: pa.Table,
         texts: Sequence[str],
         columns: "_EntityColumns",
-        tagging: Tagging,
+        tagged: "_Tagged",
         good: npt.NDArray[np.bool_],
     ) -> Tally:
-        labels = self._tagger.labels
+        labels, (tagging, is_known) = self._tagger.labels, tagged
         bins = np.minimum((tagging.score * SCORE_BINS).astype(int), SCORE_BINS - 1)
         lengths = np.minimum(np.ceil(np.log2(tagging.tokens[good] + 1)).astype(int), LENGTH_BINS - 1)
         return Tally(
@@ -248,9 +277,10 @@ class Annotator:
             computed_tokens=tagging.computed_tokens,
             seconds=tagging.seconds,
             counts={**tagging.counts, **_count_chosen(tagging, good)},
-            pieces=_count_pieces(tagging, good),
+            pieces=_count_pieces(tagging, good & ~is_known),
             forms=FormSketch.of(columns.surfaces_above()),
             matches=self._match(documents, columns, good),
+            reused={self._recall.run: _count_reused(tagging, is_known)} if self._recall else {},
         )
 
     def _match(
@@ -271,6 +301,13 @@ class Annotator:
             for label, counts in count_matches(gold, columns.spans_of(at) if good[at] else []).items():
                 total[label] = [a + b for a, b in zip(total.get(label, [0, 0, 0]), counts, strict=True)]
         return total
+
+
+class _Tagged(NamedTuple):
+    """Entities of all texts of a part, and which of the texts an earlier run has read, (n_texts,)."""
+
+    tagging: Tagging
+    is_known: npt.NDArray[np.bool_]
 
 
 class _EntityColumns:
@@ -346,6 +383,15 @@ def check_labels(config: EntityConfig, labels: Sequence[str]) -> None:
 
 def _name_calibrator(digest: str) -> str:
     return f"calibrator {digest[:16]}" if digest else "no calibrator"
+
+
+def _time(stage: str, started: float) -> dict[str, float]:
+    return {stage: time.perf_counter() - started}
+
+
+def _count_reused(tagging: Tagging, is_known: npt.NDArray[np.bool_]) -> dict[str, int]:
+    tokens, windows = (int(numbers[is_known].sum()) for numbers in (tagging.tokens, tagging.windows))
+    return {"documents": int(is_known.sum()), "tokens": tokens, "windows": windows}
 
 
 def _count_pieces(tagging: Tagging, good: npt.NDArray[np.bool_]) -> dict[str, int]:

@@ -18,6 +18,7 @@ from transforms.reports import annotation_charts, charts
 from transforms.reports.costs import describe_costs
 from transforms.reports.excerpts import Sample, mark_excerpts
 from transforms.reports.pages import render_page
+from transforms.reports.reuse import describe_reuse, report_reuse
 from transforms.scoring.matching import score_matches
 
 REPORT_VERSION = 1
@@ -35,7 +36,8 @@ def build_report(tally: Tally, *, run: Mapping[str, Any]) -> dict[str, Any]:
       run: `fingerprint`, `settings`, `versions`, `model` (name, digest), `inputs` (mappings of uri, size_bytes,
         rows; the first of them where `n_inputs` and `input_bytes` say that there are more) and `seconds` (wall
         time of this start); for the rates also `documents_this_start` and `tokens_this_start`, because a
-        resumed run did part of its documents before; for what it cost, `prices`.
+        resumed run did part of its documents before; for what it cost, `prices`; for what it saved, `reused`, a
+        mapping of earlier runs to the Tally of each, or None.
     """
     seconds = run["seconds"]
     return {
@@ -57,12 +59,13 @@ def build_report(tally: Tally, *, run: Mapping[str, Any]) -> dict[str, Any]:
         "tokens": tally.tokens,
         "windows": tally.windows,
         "computed_tokens": tally.computed_tokens,
-        "overhead_fraction": _divide(tally.computed_tokens - tally.tokens, tally.tokens),
+        "overhead_fraction": _divide(tally.computed_tokens - tally.read_tokens, tally.read_tokens),
         "seconds": seconds,
         "documents_per_s": _divide(run.get("documents_this_start"), seconds),
         "tokens_per_s": _divide(run.get("tokens_this_start"), seconds),
         "stages": _share_seconds(tally.seconds),
         "costs": _report_costs(tally, run.get("prices")),
+        "reused": report_reuse(tally, run.get("reused", {}), run.get("prices")),
         "counts": dict(sorted(tally.counts.items())),
         "scores": _report_scores(tally.matches),
     }
@@ -87,6 +90,7 @@ def render_html(report: Mapping[str, Any], samples: Sequence[Sample]) -> str:
         "has_gold": any(sample.gold is not None for sample in samples),
         "scored": sorted((report["scores"] or {"labels": []})["labels"], key=lambda row: labels.index(row["label"])),
         "usage": list(describe_costs(report.get("costs"))),
+        "reuse": list(describe_reuse(report.get("reused"))),
         "stages": {stage: report["stages"][stage] for stage in order_stages(report["stages"])},
         "dead_letters": rank_counts(report["dead_letters_by_error"]),
         "settings": list(_flatten(report["settings"])),

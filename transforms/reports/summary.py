@@ -11,6 +11,7 @@ from transforms.reports import charts, findings
 from transforms.reports.annotation import order_stages, rank_counts
 from transforms.reports.costs import describe_costs
 from transforms.reports.figures import format_duration, format_rate, format_share
+from transforms.reports.reuse import describe_reuse
 
 
 def print_summary(report: Mapping[str, Any], console: Console) -> None:
@@ -61,6 +62,8 @@ def _summary_tables(report: Mapping[str, Any]) -> Iterator[Table]:
         yield make_table("time, summed over workers", ("stage", "time", "share"), times)
     if usage := list(describe_costs(report.get("costs"))):
         yield make_table("what all starts used, summed over workers", ("what", "used"), usage)
+    if reuse := list(describe_reuse(report.get("reused"))):
+        yield make_table("reused, and what that saved about", ("what", "how much"), reuse)
 
 
 def print_evaluation(report: Mapping[str, Any], console: Console) -> None:

@@ -13,6 +13,7 @@ from schemas.errors import DeviceError, ModelError, PipelineError, RecordError
 from schemas.receipts import sum_tallies
 from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
 from transforms.models.tagger import TaggerConfig
+from transforms.reuse.recall import RecallConfig
 from transforms.workers.heartbeats import beat
 from transforms.workers.subprocesses import Child, describe_status
 
@@ -28,10 +29,19 @@ class IsolatedAnnotator:
       entities: which entities are written.
       model: digest of the model.
       timeout_s: seconds that a document may take.
+      recall: an earlier run, whose texts the model is spared.
     """
 
-    def __init__(self, tagger: TaggerConfig, entities: EntityConfig, *, model: str, timeout_s: float) -> None:
-        self._recipe = (tagger, entities, model)
+    def __init__(
+        self,
+        tagger: TaggerConfig,
+        entities: EntityConfig,
+        *,
+        model: str,
+        timeout_s: float,
+        recall: RecallConfig | None = None,
+    ) -> None:
+        self._recipe = (tagger, entities, model, recall)
         self._timeout_s = timeout_s
         self._child: Child | None = None
         self._n_crashes = 0
@@ -109,9 +119,12 @@ class IsolatedAnnotator:
         return RecordError("crash", f"the process that annotated it ended by {reason}")
 
 
-def serve(connection: Connection, tagger: TaggerConfig, entities: EntityConfig, model: str) -> None:
+def serve(
+    connection: Connection, tagger: TaggerConfig, entities: EntityConfig, model: str, recall: RecallConfig | None
+) -> None:
     """What the child does: loads the model, says so, and answers until nobody asks any more."""
-    annotator = Annotator(tagger.build(tagger.load()), entities, model=model)
+    earlier = recall.open() if recall else None
+    annotator = Annotator(tagger.build(tagger.load()), entities, model=model, recall=earlier)
     _limit_memory()
     connection.send("ready")
     with contextlib.suppress(EOFError):

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from transforms.models.gathering import gather_taggings
 from transforms.models.members import Member, load_members
 from transforms.models.tagger import IntArray, Tagger, Tagging
 
@@ -79,36 +80,12 @@ class RoutedTagger:
         self, chosen: tuple[str, ...], taggings: Sequence[tuple[str, IntArray, Tagging]], seconds: float
     ) -> Tagging:
         """Taggings of different texts, whose places among all are told, to one."""
-        stages, counts = {"route": seconds}, dict[str, int]()
-        for _, _, tagging in taggings:
-            for stage, spent in tagging.seconds.items():
-                stages[stage] = stages.get(stage, 0.0) + spent
-            for count, number in tagging.counts.items():
-                counts[count] = counts.get(count, 0) + number
-        document = _concatenate([places[tagging.document] for _, places, tagging in taggings])
-        start, end = (_concatenate([getattr(one, side) for *_, one in taggings]) for side in ("start", "end"))
-        order = np.lexsort((end, start, document))
-        per_text = {name: np.zeros(len(chosen), dtype=np.int64) for name in ("tokens", "windows", "unknown")}
-        has_unknown = all(tagging.unknown is not None for *_, tagging in taggings)
-        for _, places, tagging in taggings:
-            for name, numbers in per_text.items():
-                if (own := getattr(tagging, name)) is not None:
-                    numbers[places] = own
-        return Tagging(
-            document=document[order],
-            start=start[order],
-            end=end[order],
-            label=_concatenate([self._labels[name][tagging.label] for name, _, tagging in taggings])[order],
-            score=_concatenate([tagging.score for *_, tagging in taggings]).astype(np.float32)[order],
-            tokens=per_text["tokens"],
-            windows=per_text["windows"],
-            failures={int(places[at]): error for _, places, one in taggings for at, error in one.failures.items()},
-            computed_tokens=sum(tagging.computed_tokens for *_, tagging in taggings),
-            seconds=stages,
-            counts=counts,
-            unknown=per_text["unknown"] if has_unknown else None,
-            chosen=chosen,
-        )
+        parts = [
+            (places, dataclasses.replace(tagging, label=self._labels[name][tagging.label]))
+            for name, places, tagging in taggings
+        ]
+        gathered = gather_taggings(len(chosen), parts)
+        return dataclasses.replace(gathered, seconds={"route": seconds, **gathered.seconds}, chosen=chosen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +151,3 @@ class LoadedRoutes:
 
 def _join_labels(labels: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for own in labels for label in own))
-
-
-def _concatenate(arrays: Sequence[Any]) -> Any:
-    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)

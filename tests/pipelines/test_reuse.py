@@ -1,0 +1,270 @@
+"""A run that copies from an earlier one what both have read, and ends as one that read everything itself."""
+
+import json
+import random
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.errors import StorageError
+from tests.conftest import KEYS
+from tests.pipelines.conftest import WORDS, read_dead, read_report, read_rows, run_folder, snapshot
+from transforms.storage.commits import DATA
+
+ALONE = "--batch-tokens=1"
+"""A window to a pass, so that what the model answers does not hang on which windows it meets together."""
+
+
+def _write(path, texts):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"text": texts}), path)
+    else:
+        path.write_text("".join(f"{text}\n" for text in texts))
+    return path
+
+
+@pytest.fixture
+def texts():
+    """Different documents, of which some are longer than a window."""
+    rng = random.Random(7)
+    return [f"Anna {at} {' '.join(rng.choices(WORDS, k=at % 90))}" for at in range(200)]
+
+
+@pytest.fixture
+def earlier(annotate, texts, tmp_path):
+    """A run over two files, in slices of some documents."""
+    _write(tmp_path / "old/a.txt", texts[:120])
+    _write(tmp_path / "old/b.txt", texts[120:])
+
+    def run(*arguments):
+        assert annotate("--slice-size=4000", ALONE, *arguments, source=tmp_path / "old", output="earlier") == 0
+        return run_folder(tmp_path / "earlier")
+
+    return run
+
+
+@pytest.fixture
+def compare(annotate, tmp_path):
+    """Annotates a corpus with an earlier run and without; asserts equal rows, returns the report and computed tokens."""
+
+    def run(*arguments, reuse):
+        for output, more in (("anew", ()), ("reusing", ("--reuse", reuse))):
+            assert annotate(ALONE, *arguments, *more, source=tmp_path / "new", output=output) == 0
+        expected = read_rows(tmp_path / "anew")
+        assert len(expected) > 0
+        assert read_rows(tmp_path / "reusing") == expected
+        assert _data(tmp_path / "reusing") == _data(tmp_path / "anew")
+        return read_report(tmp_path / "reusing"), read_report(tmp_path / "anew")
+
+    return run
+
+
+def _data(output):
+    return {path.name: path.read_bytes() for path in (run_folder(output) / DATA).iterdir()}
+
+
+def test_one_edited_document_in_a_hundred_costs_three_hundredths_of_the_inference(compare, earlier, texts, tmp_path):
+    texts[30], texts[150] = f"{texts[30]} Bob", f"Bob {texts[150]}"
+    _write(tmp_path / "new/a.txt", texts[:120])
+    _write(tmp_path / "new/b.txt", texts[120:])
+    report, anew = compare("--slice-size=4000", reuse=earlier())
+    assert (report["documents"], report["reused"]["documents"]) == (200, 198)
+    assert 0 < report["computed_tokens"] <= 0.03 * anew["computed_tokens"]
+    assert report["reused"]["tokens_fraction"] > 0.97
+
+
+@pytest.mark.parametrize("name", ["c.parquet", "c.txt"])
+@pytest.mark.parametrize("slice_size", [900, 1 << 20])
+def test_documents_are_found_wherever_they_went(compare, earlier, texts, tmp_path, name, slice_size):
+    shuffled = [*texts[20:], *texts[50:60]]
+    random.Random(3).shuffle(shuffled)
+    _write(tmp_path / "new" / name, [*shuffled[:100], "Anna was not here before", *shuffled[100:]])
+    report, _ = compare(f"--slice-size={slice_size}", reuse=earlier())
+    assert report["documents"] - report["reused"]["documents"] == 1
+
+
+def test_a_run_is_named_by_its_settings_whether_it_reuses_or_not(compare, earlier, texts, tmp_path):
+    _write(tmp_path / "new/a.txt", texts[:10])
+    run = earlier()
+    compare(reuse=run)
+    assert run_folder(tmp_path / "reusing").name == run_folder(tmp_path / "anew").name == run.name
+
+
+def test_nothing_new_loads_no_model(annotate, earlier, texts, tmp_path, monkeypatch):
+    from transforms.models.catalog import CheckpointTaggerConfig
+
+    _write(tmp_path / "new/moved.parquet", [*texts, ""])
+    run = earlier()
+    monkeypatch.setattr(CheckpointTaggerConfig, "load", None)
+    _write(tmp_path / "new/moved.parquet", texts[::-1])
+    assert annotate("--reuse", run, source=tmp_path / "new", output="reusing") == 0
+    report = read_report(tmp_path / "reusing")
+    assert (report["computed_tokens"], report["reused"]["documents_fraction"]) == (0, 1.0)
+
+
+@pytest.mark.parametrize("kept", [("--threshold=0.3",), ("--threshold=0.9", "--keep-below")])
+@pytest.mark.parametrize(
+    "wanted", [("--threshold=0.6",), ("--label-threshold", "PER=0.55", "LOC=0.4", "--threshold=0.35")]
+)
+def test_other_thresholds_are_met_without_inference(compare, earlier, texts, tmp_path, kept, wanted):
+    _write(tmp_path / "new/a.txt", texts)
+    report, anew = compare(*wanted, reuse=earlier(*kept))
+    assert report["computed_tokens"] == 0 < anew["computed_tokens"]
+    assert report["entities_by_label"] == anew["entities_by_label"]
+    assert 0 < sum(report["entities_by_label"].values())
+
+
+def test_entities_under_a_threshold_and_offsets_in_bytes_are_decided_anew(compare, earlier, texts, tmp_path):
+    texts[3] = "Zoë Anna — Berlin 😀 Bob"
+    _write(tmp_path / "new/a.txt", texts)
+    run = earlier("--offset-unit=utf16", "--output-format=jsonl")
+    _write(tmp_path / "new/b.txt", texts[:5])
+    report, _ = compare("--threshold=0.5", "--keep-below", "--offset-unit=utf8", reuse=run)
+    assert sum(report["entities_below_threshold_by_label"].values()) > 0
+    assert report["reused"]["documents"] == 203
+
+
+def test_several_taggers_and_routes_are_copied_together(annotate, compare, earlier, texts, tmp_path):
+    names = tmp_path / "names.csv"
+    names.write_text("Berlin,LOC\nAnna,PER\n")
+    taggers = ("--tagger", "a=model", f"b=gazetteer:file={names}")
+    run = earlier(*taggers)
+    texts[0] += " Berlin"
+    _write(tmp_path / "new/a.txt", texts)
+    report, _ = compare(*taggers, reuse=run)
+    assert report["reused"]["documents"] == 199
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ((), ("--decoder=argmax",), "same tagger, found tagger.decoding.decoder 'viterbi' there and 'argmax' here"),
+        (("--threshold=0.5",), ("--threshold=0.4",), "kept from score 0.5 on there, and wanted from 0.4 on here"),
+        (("--threshold=0.5",), ("--threshold=0.5", "--keep-below"), "wanted from 0 on here"),
+        (("--layout=flat",), (), "--layout document, found flat"),
+    ],
+)
+def test_what_does_not_hold_is_refused_in_a_line(annotate, earlier, texts, tmp_path, capsys, old, new, message):
+    run = earlier(*old)
+    capsys.readouterr()
+    assert annotate(*new, "--reuse", run, source=tmp_path / "old", output="new") == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_run_to_reuse_is_refused_in_a_line(annotate, corpus, tmp_path, capsys):
+    assert annotate("--reuse", tmp_path / "nowhere", source=corpus) == 2
+    assert "as --reuse, found none at" in capsys.readouterr().err
+
+
+def test_nothing_is_copied_from_damaged_files(compare, earlier, texts, tmp_path):
+    run = earlier()
+    first, second, *others = sorted((run / DATA).iterdir())
+    first.write_bytes(first.read_bytes()[:-100])
+    content = bytearray(second.read_bytes())
+    # A byte of a page, so that the footer and the size are as they were.
+    content[len(content) // 3] ^= 1
+    second.write_bytes(content)
+    lost = [json.loads(path.read_text())["rows"] for path in (run / "_commits").iterdir() if path.name in first.stem]
+    lost += [json.loads(path.read_text())["rows"] for path in (run / "_commits").iterdir() if path.name in second.stem]
+    _write(tmp_path / "new/a.txt", texts)
+    report, _ = compare(reuse=run)
+    assert others
+    assert report["documents"] - report["reused"]["documents"] == sum(lost)
+
+
+def test_dead_letters_are_tried_anew(annotate, tmp_path):
+    source = tmp_path / "long.txt"
+    source.write_text("Anna\n" + "Berlin " * 100 + "\n")
+    assert annotate("--max-document-bytes=50", "--max-failed-fraction=1", source=source, output="earlier") == 0
+    assert len(read_dead(tmp_path / "earlier")) == 1
+    assert annotate("--reuse", tmp_path / "earlier", source=source, output="new") == 0
+    assert (len(read_rows(tmp_path / "new")), read_dead(tmp_path / "new")) == (2, [])
+    assert read_report(tmp_path / "new")["reused"]["documents"] == 1
+
+
+def test_a_run_reuses_itself_for_files_that_come_later(annotate, earlier, texts, tmp_path):
+    run = earlier()
+    before = snapshot(run / DATA)
+    _write(tmp_path / "old/c.txt", texts[::2])
+    assert annotate(ALONE, "--reuse", tmp_path / "earlier", source=tmp_path / "old", output="earlier") == 0
+    report = read_report(tmp_path / "earlier")
+    (counts,) = report["reused"]["runs"].values()
+    assert (report["documents"], counts["documents"]) == (300, 100)
+    assert snapshot(run / DATA).items() >= before.items()
+
+
+def test_a_run_that_fails_goes_on_and_sweeps_its_index(annotate, compare, earlier, texts, tmp_path, monkeypatch):
+    from transforms.storage.commits import SliceWriter
+
+    run, commit, committed = earlier(), SliceWriter.commit, []
+
+    def commit_twice(writer):
+        if len(committed) == 2:
+            raise StorageError("no room")
+        committed.append(writer)
+        return commit(writer)
+
+    texts[199] = "Bob"
+    _write(tmp_path / "new/a.txt", texts)
+    with monkeypatch.context() as patched:
+        patched.setattr(SliceWriter, "commit", commit_twice)
+        options = (ALONE, "--slice-size=3000", "--reuse", run)
+        assert annotate(*options, source=tmp_path / "new", output="reusing") == 1
+    work = run_folder(tmp_path / "reusing") / "_work"
+    assert any("reuse" in path.name for path in work.iterdir())
+    report, _ = compare("--slice-size=3000", reuse=run)
+    assert report["reused"]["documents"] == 199
+    assert not any(work.iterdir())
+
+
+def test_repairing_a_run_does_without_an_earlier_one_that_is_gone(annotate, earlier, texts, tmp_path):
+    from pipelines.__main__ import main
+
+    _write(tmp_path / "new/a.txt", texts)
+    run = earlier()
+    assert annotate(ALONE, "--reuse", run, source=tmp_path / "new", output="reusing") == 0
+    before = read_rows(tmp_path / "reusing")
+    shutil.rmtree(run)
+    next((run_folder(tmp_path / "reusing") / DATA).iterdir()).unlink()
+    assert main(["verify", str(run_folder(tmp_path / "reusing")), "--repair", "--no-progress"]) == 0
+    assert read_rows(tmp_path / "reusing") == before
+
+
+def test_the_report_says_what_was_reused_and_what_that_saved(annotate, earlier, texts, tmp_path, capsys):
+    run = earlier()
+    _write(tmp_path / "new/a.txt", [*texts, "Bob"])
+    assert annotate("--reuse", run, "--price-per-hour=3600", source=tmp_path / "new", output="reusing") == 0
+    assert "reused, and what that saved about" in capsys.readouterr().out
+    reused = read_report(tmp_path / "reusing")["reused"]
+    saved, used = reused["saved"], read_report(tmp_path / "earlier")
+    assert saved["model_seconds"] == pytest.approx(used["stages"]["forward"]["seconds"])
+    assert saved["cost"] == pytest.approx(saved["worker_seconds"])
+    page = (run_folder(tmp_path / "reusing") / "report/report.html").read_text()
+    assert "What was reused" in page
+    receipts = [json.loads(path.read_text()) for path in (run_folder(tmp_path / "reusing") / "_commits").iterdir()]
+    assert sum(receipt["tally"]["reused"][str(run)]["documents"] for receipt in receipts) == 200
+
+
+def test_runs_are_reused_from_a_bucket_in_a_bucket(tiny_checkpoint, texts, tmp_path, s3_endpoint, monkeypatch):
+    import uuid
+
+    from pipelines.__main__ import main
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS["key"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS["secret"])
+    _write(tmp_path / "new/a.txt", texts[:20])
+    place = f"s3://bucket/{uuid.uuid4().hex}"
+    command = ["annotate", "--input", str(tmp_path / "new"), "--model", str(tiny_checkpoint), "--no-progress"]
+    command += ["--max-restarts=0"]
+    assert main([*command, "--output", f"{place}/a"]) == 0
+    assert main([*command, "--output", f"{place}/b", "--reuse", f"{place}/a"]) == 0
+    assert main([*command, "--output", str(tmp_path / "c"), "--reuse", f"{place}/b"]) == 0
+    report = read_report(tmp_path / "c")
+    assert (report["reused"]["documents"], report["computed_tokens"]) == (20, 0)

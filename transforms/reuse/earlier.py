@@ -1,0 +1,175 @@
+"""What an earlier run has written about texts, read back by their digests.
+
+    digests ──index──> slices that may hold them ──those that hold most first──> files, checked ──> rows
+
+A file is read whole and held against its commit record before anything is copied from it: one that is not what was
+committed is left out and told of, and its documents meet the model. The slices that were read last are kept, for
+documents that lay together mostly still do.
+"""
+
+import hashlib
+import io
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.annotations import ADAPTER_FIELD, annotation_schema, entity_column
+from schemas.receipts import Receipt
+from transforms.reuse.index import KeyIndex, SliceDigests
+from transforms.storage.commits import DATA, read_receipt
+from transforms.storage.store import Store
+from transforms.workers.threads import map_ahead
+
+_KEPT_BYTES = 64 << 20
+_LOGGER = logging.getLogger(__name__)
+
+
+class Written(NamedTuple):
+    """What the rows of a run hold.
+
+    Attributes:
+      taggers: names of its taggers, each with a column of entities; a single one has none.
+      has_below: whether entities under their threshold have columns too.
+      is_routed: whether a tagger was chosen for each document.
+    """
+
+    taggers: tuple[str, ...]
+    has_below: bool
+    is_routed: bool
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the columns that are copied."""
+        chosen = [ADAPTER_FIELD] if self.is_routed else []
+        schema = annotation_schema(chosen, taggers=self.taggers, has_below=self.has_below)
+        return pa.schema([field for field in schema if field.name not in ("id", "source", "row", "model")])
+
+    def entity_columns(self) -> Iterator[tuple[str, str]]:
+        """Each tagger with each of its columns."""
+        for is_below in (False, True) if self.has_below else (False,):
+            yield from ((tagger, entity_column(tagger, is_below=is_below)) for tagger in self.taggers)
+
+
+def read_digests(store: Store, slice_ids: Sequence[str]) -> Iterator[SliceDigests]:
+    """The digests of the texts in each slice of a run that is committed and can be read; no other column is read."""
+    for slice_id, digests in map_ahead(lambda slice_id: (slice_id, _read_digests(store, slice_id)), slice_ids):
+        if digests is not None:
+            yield SliceDigests(slice_id, digests)
+
+
+class EarlierRun:
+    """Rows of a run by the digests of their texts; for one thread.
+
+    Args:
+      store: the run's store.
+      index: where they are.
+      written: what they hold.
+    """
+
+    def __init__(self, store: Store, index: KeyIndex, written: Written) -> None:
+        self._store = store
+        self._index = index
+        self._schema = written.schema
+        self._kept: OrderedDict[str, pa.Table | None] = OrderedDict()
+        self._n_bytes = 0
+
+    def find(self, digests: Sequence[str]) -> tuple[npt.NDArray[np.int64], pa.Table]:
+        """Digests in; the places of those that the run has annotated, in order, and a row for each out."""
+        places, slices = self._index.find(digests)
+        found, rows = [np.empty(0, dtype=np.int64)], [self._schema.empty_table()]
+        while len(places):
+            names, counts = np.unique(slices, return_counts=True)
+            fullest = names[counts.argmax()]
+            here = places[slices == fullest]
+            if (table := self._open(fullest)) is not None:
+                wanted = pa.array([digests[place] for place in here], pa.string())
+                at = pc.index_in(wanted, value_set=table.column("digest"))
+                found.append(here[np.asarray(at.is_valid())])
+                rows.append(table.take(at.drop_null()))
+            is_left = (slices != fullest) & ~np.isin(places, found[-1])
+            places, slices = places[is_left], slices[is_left]
+        order = np.argsort(np.concatenate(found))
+        return np.concatenate(found)[order], pa.concat_tables(rows).take(pa.array(order)).combine_chunks()
+
+    def _open(self, slice_id: str) -> pa.Table | None:
+        """The rows of a slice; None where they are not as they were committed."""
+        if slice_id in self._kept:
+            self._kept.move_to_end(slice_id)
+            return self._kept[slice_id]
+        table = self._kept[slice_id] = _read_slice(self._store, slice_id, self._schema)
+        self._n_bytes += table.nbytes if table else 0
+        while self._n_bytes > _KEPT_BYTES and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._n_bytes -= oldest.nbytes if oldest else 0
+        return table
+
+
+def _read_slice(store: Store, slice_id: str, schema: pa.Schema) -> pa.Table | None:
+    try:
+        file = _find_file(read_receipt(store, slice_id))
+        content = _read_file(store, file) if file else None
+        if file is None or content is None:
+            raise ValueError("no such file")  # noqa: TRY301
+        if (len(content), hashlib.sha256(content).hexdigest()) != (file["size_bytes"], file["sha256"]):
+            raise ValueError("not what was committed")  # noqa: TRY301
+        return _parse(content, schema, is_parquet=file["final"].endswith(".parquet"))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        _tell_damage(slice_id, error)
+        return None
+
+
+def _read_digests(store: Store, slice_id: str) -> list[str] | None:
+    """The digests in a slice; None where it is not committed, has no annotations, or cannot be read."""
+    try:
+        file = _find_file(read_receipt(store, slice_id))
+        if file is None:
+            return None
+        for name in (file["final"], file["attempt"]):
+            if store.size(name) == file["size_bytes"]:
+                with store.open(name) as raw:
+                    if name.endswith(".jsonl"):
+                        return [json.loads(line)["digest"] for line in raw]
+                    digests: list[str] = pq.read_table(raw, columns=["digest"]).column("digest").to_pylist()
+                    return digests
+        raise ValueError("another size than was committed")  # noqa: TRY301
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        _tell_damage(slice_id, error)
+        return None
+
+
+def _find_file(receipt: Receipt | None) -> Mapping[str, Any] | None:
+    files = receipt.files if receipt else ()
+    return next((file for file in files if file["final"].startswith(f"{DATA}/")), None)
+
+
+def _read_file(store: Store, file: Mapping[str, Any]) -> bytes | None:
+    """A committed file wherever it lies: it may be on its way to its final name just now."""
+    for name in (file["final"], file["attempt"], file["final"]):
+        try:
+            return store.read(name)
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def _parse(content: bytes, schema: pa.Schema, *, is_parquet: bool) -> pa.Table:
+    if is_parquet:
+        return pq.read_table(io.BytesIO(content), columns=schema.names).cast(schema)
+    rows = [json.loads(line) for line in content.splitlines()]
+    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema)
+
+
+def _tell_damage(slice_id: str, error: Exception) -> None:
+    _LOGGER.warning(
+        "nothing is reused of slice %s, whose annotations are not as they were committed (%s); spanmill verify tells",
+        slice_id,
+        type(error).__name__,
+    )
