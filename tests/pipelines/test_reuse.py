@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+import signal
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,11 +12,15 @@ import pytest
 
 from schemas.errors import StorageError
 from tests.conftest import KEYS
+from tests.faults.children import fork
 from tests.pipelines.conftest import WORDS, read_dead, read_report, read_rows, run_folder, snapshot
 from transforms.storage.commits import DATA
 
 ALONE = "--batch-tokens=1"
 """A window to a pass, so that what the model answers does not hang on which windows it meets together."""
+
+
+_COUNTED = ("documents", "tokens", "windows", "entities_by_label", "entities_below_threshold_by_label")
 
 
 def _write(path, texts):
@@ -53,11 +59,11 @@ def compare(annotate, tmp_path):
     def run(*arguments, reuse):
         for output, more in (("anew", ()), ("reusing", ("--reuse", reuse))):
             assert annotate(ALONE, *arguments, *more, source=tmp_path / "new", output=output) == 0
-        expected = read_rows(tmp_path / "anew")
-        assert len(expected) > 0
-        assert read_rows(tmp_path / "reusing") == expected
-        assert _data(tmp_path / "reusing") == _data(tmp_path / "anew")
-        return read_report(tmp_path / "reusing"), read_report(tmp_path / "anew")
+        assert _data(tmp_path / "reusing") == _data(tmp_path / "anew") != {}
+        report, anew = (read_report(tmp_path / output) for output in ("reusing", "anew"))
+        assert all(report[name] == anew[name] for name in _COUNTED)
+        assert report["documents"] > 0 < sum(report["entities_by_label"].values())
+        return report, anew
 
     return run
 
@@ -127,7 +133,15 @@ def test_entities_under_a_threshold_and_offsets_in_bytes_are_decided_anew(compar
     assert report["reused"]["documents"] == 203
 
 
-def test_several_taggers_and_routes_are_copied_together(annotate, compare, earlier, texts, tmp_path):
+@pytest.mark.parametrize("new", [("--layout=flat",), ("--output-format=jsonl",), ("--layout=flat", "--keep-below")])
+def test_output_has_the_layout_and_the_format_that_are_wanted_now(compare, earlier, texts, tmp_path, new):
+    texts[7] = "Anna met Bob"
+    _write(tmp_path / "new/a.txt", texts)
+    report, _ = compare("--threshold=0.5", *new, reuse=earlier())
+    assert report["reused"]["documents"] == 199
+
+
+def test_several_taggers_are_copied_together(compare, earlier, texts, tmp_path):
     names = tmp_path / "names.csv"
     names.write_text("Berlin,LOC\nAnna,PER\n")
     taggers = ("--tagger", "a=model", f"b=gazetteer:file={names}")
@@ -221,6 +235,26 @@ def test_a_run_that_fails_goes_on_and_sweeps_its_index(annotate, compare, earlie
     report, _ = compare("--slice-size=3000", reuse=run)
     assert report["reused"]["documents"] == 199
     assert not any(work.iterdir())
+
+
+def test_a_run_that_is_killed_goes_on_as_if_nobody_had_disturbed_it(compare, earlier, texts, tmp_path, tiny_checkpoint):
+    from pipelines.__main__ import main
+
+    run = earlier()
+    texts[199] = "Bob"
+    _write(tmp_path / "new/a.txt", texts)
+    command = ["annotate", "--input", tmp_path / "new", "--output", tmp_path / "reusing", "--model", tiny_checkpoint]
+    command += [ALONE, "--slice-size=500", "--reuse", run, "--no-progress"]
+    for n_commits in (1, 8):
+        child = fork(main, [list(map(str, command))], tmp_path / f"killed-at-{n_commits}")
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("reusing/run=*/_commits/*"))) < n_commits and time.monotonic() < deadline:
+            time.sleep(0.002)
+        child.kill()
+        assert child.wait().status == -signal.SIGKILL
+    report, _ = compare("--slice-size=500", reuse=run)
+    assert report["reused"]["documents"] == 199
+    assert not any((run_folder(tmp_path / "reusing") / "_work").iterdir())
 
 
 def test_repairing_a_run_does_without_an_earlier_one_that_is_gone(annotate, earlier, texts, tmp_path):

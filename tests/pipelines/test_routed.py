@@ -110,6 +110,22 @@ def test_its_run_is_read_like_that_of_one_tagger(models, tmp_path, capsys):
     assert settings["route"]["router"] == "nearest"
 
 
+def test_documents_that_an_earlier_run_has_read_keep_their_adapter(models, tmp_path):
+    route = _route(models, f"rule:file={models}/routes.toml")
+    _annotate(models, tmp_path / "earlier", *route, "--offset-unit", "utf8")
+    texts = [*reversed(TEXTS), "mia - rome", "mia saw otto"]
+    (source := tmp_path / "more.jsonl").write_text("".join(json.dumps({"id": t, "text": t}) + "\n" for t in texts))
+    words = ["--input", source, "--batch-tokens", "1", "--no-progress", "--max-restarts", "0", *route]
+    for output, reuse in (("anew", []), ("reusing", ["--reuse", tmp_path / "earlier"])):
+        assert main(["annotate", *map(str, [*words, "--output", tmp_path / output, *reuse])]) == 0
+    report, anew = read_report(tmp_path / "reusing"), read_report(tmp_path / "anew")
+    rows = read_rows(tmp_path / "reusing")
+    assert [row["adapter"] for row in rows] == [row["adapter"] for row in read_rows(tmp_path / "anew")]
+    assert [_found(row) for row in rows] == [_found(row) for row in read_rows(tmp_path / "anew")]
+    assert report["reused"]["documents"] == len(TEXTS)
+    assert report["counts"] == anew["counts"]
+
+
 def test_adapters_of_a_registry_bring_base_and_centroid(models, tmp_path, capsys):
     digests = {}
     for name in ("people", "places"):
