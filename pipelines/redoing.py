@@ -33,7 +33,6 @@ def redo(run: "Run", slices: Iterable["Slice"], replaced: Collection[str] = ()) 
     """
     from transforms.storage.commits import retire_slice
     from transforms.storage.manifests import SUCCESS
-    from transforms.storage.runs import find_run
 
     command = read_command(run)
     _check_inputs(run, replaced)
@@ -46,10 +45,8 @@ def redo(run: "Run", slices: Iterable["Slice"], replaced: Collection[str] = ()) 
     given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in command["options"].items()
     }
-    options = dataclasses.replace(AnnotateOptions(**given), output=parent, tune=False)
-    if options.reuse and not find_run(options.reuse):
-        # It saves time and changes nothing, so it is done without where it is gone.
-        options = dataclasses.replace(options, reuse="")
+    # Few slices are done again, and an earlier run is indexed whole and may be gone: nothing is reused.
+    options = dataclasses.replace(AnnotateOptions(**given), output=parent, tune=False, reuse="")
     return annotate.run(options, command["beam_flags"], expected=name, replaced=replaced)
 
 

@@ -257,7 +257,7 @@ def test_a_run_that_is_killed_goes_on_as_if_nobody_had_disturbed_it(compare, ear
     assert not any((run_folder(tmp_path / "reusing") / "_work").iterdir())
 
 
-def test_repairing_a_run_does_without_an_earlier_one_that_is_gone(annotate, earlier, texts, tmp_path):
+def test_repairing_a_run_does_without_an_earlier_one(annotate, earlier, texts, tmp_path):
     from pipelines.__main__ import main
 
     _write(tmp_path / "new/a.txt", texts)
