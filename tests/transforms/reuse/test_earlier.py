@@ -86,6 +86,7 @@ def test_a_slice_whose_file_is_damaged_is_left_out(memory_store, commit, caplog,
 
 
 def test_a_slice_whose_record_is_damaged_is_left_out(memory_store, commit, caplog):
+    caplog.set_level(logging.WARNING)
     receipt = commit(memory_store, 0, ["a"])
     commit(memory_store, 1, ["b"])
     memory_store.put(f"{COMMITS}/{receipt.slice_id}", b"{")
