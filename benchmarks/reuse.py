@@ -17,10 +17,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.peers.tables import Table
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.files import list_files
 from transforms.corpora.formats import read_parts, stream_slices
 from transforms.storage.runs import choose_slice_bytes
+
+MEASURES = {
+    "tokens computed, with padding": lambda report: report["computed_tokens"],
+    "seconds in the model": lambda report: report["stages"].get("forward", {"seconds": 0.0})["seconds"],
+    "seconds of workers, with loading the model": lambda report: report["costs"]["worker_seconds"],
+    "seconds on cores": lambda report: report["costs"]["core_seconds"],
+}
 
 
 def main():
@@ -34,16 +42,12 @@ def main():
         _write(place / "after", [f"{text} Edited." if at in edited else text for at, text in enumerate(texts)])
         anew = _annotate(options, place / "before", place / "full")
         again = _annotate(options, place / "after", place / "again", "--reuse", str(place / "full"))
-    print(f"{len(texts):,} documents, {len(edited):,} edited, {again['reused']['documents']:,} copied")
-    print(f"{'':<24}{'all':>14}{'with --reuse':>14}{'share':>10}")
-    for name, value in (
-        ("tokens computed", lambda report: report["computed_tokens"]),
-        ("seconds in the model", lambda report: report["stages"].get("forward", {"seconds": 0.0})["seconds"]),
-        ("seconds of workers", lambda report: report["costs"]["worker_seconds"]),
-        ("seconds on cores", lambda report: report["costs"]["core_seconds"]),
-    ):
-        a, b = value(anew), value(again)
-        print(f"{name:<24}{a:>14,.1f}{b:>14,.1f}{b / a:>10.2%}")
+    rows = [
+        (name, f"{value(anew):,.1f}", f"{value(again):,.1f}", f"{value(again) / value(anew):.2%}")
+        for name, value in MEASURES.items()
+    ]
+    title = f"{len(texts):,} documents, {len(edited):,} edited, {again['reused']['documents']:,} copied"
+    Table(title, ("", "all", "with --reuse", "share"), rows).show(is_markdown=options.markdown)
 
 
 def _parse():
@@ -54,6 +58,7 @@ def _parse():
     parser.add_argument("--documents", type=int, default=2000)
     parser.add_argument("--share", type=float, default=0.01, help="of documents that are edited")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--markdown", action="store_true", help="print the table for a README")
     parser.add_argument("options", nargs="*", help="after --: more options of spanmill annotate")
     return parser.parse_args()
 
