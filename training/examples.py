@@ -29,9 +29,9 @@ import numpy.typing as npt
 
 from schemas.checkpoints import DataFile
 from schemas.errors import ConfigError, FileError
-from schemas.labels import OUTSIDE, TagSet
+from schemas.labels import OUTSIDE, TagSet, split_tag
 from schemas.slices import FileRef, display_uri
-from transforms.corpora.conll import parse_sentences
+from transforms.corpora.conll import Sentence, parse_sentences
 from transforms.corpora.files import list_files, open_stream
 from transforms.tags.decode import Decoder
 from transforms.tags.encode import encode_tags
@@ -317,14 +317,22 @@ def _read_file(file: FileRef) -> LabelledFile:
     for sentence in parse_sentences(text.split("\n"), source=source):
         if not sentence.tags:
             raise ConfigError(f"expected a word and its tag in {source!r} line {sentence.line}, found one column")
-        if bad := next((tag for tag in sentence.tags if not _TAG.fullmatch(tag)), None):
-            raise ConfigError(
-                f"expected tags such as B-PER or O in {source!r}, found {bad!r} in the sentence at line {sentence.line}"
-            )
+        _check_tags(sentence, source)
         sentences.append(LabelledSentence(sentence.words, tuple(sentence.spans), sentence.opens_document))
     if not sentences:
         raise ConfigError(f"expected labelled sentences in {source!r}, found none")
     return LabelledFile(short_name(file.uri), hashlib.sha256(content).hexdigest(), tuple(sentences))
+
+
+def _check_tags(sentence: Sentence, source: str) -> None:
+    for line, tag in enumerate(sentence.tags, sentence.line):
+        if not _TAG.fullmatch(tag):
+            raise ConfigError(f"expected tags such as B-PER or O in {source!r}, found {tag!r} at line {line}")
+        if tag != OUTSIDE and split_tag(tag)[1] == OUTSIDE:
+            raise ConfigError(
+                f"expected labels other than O, which means no entity, in {source!r}, found {tag!r} at line {line}; "
+                "rename the label in the file"
+            )
 
 
 def _map_sentence(sentence: LabelledSentence, label_map: Mapping[str, str]) -> LabelledSentence:

@@ -47,6 +47,8 @@ def test_read_files_keeps_marks_of_documents(tmp_path):
     [
         (b"Anna\nslept\n", "found one column"),
         (b"Anna went\nto Rome\n", "expected tags such as B-PER or O in .* found 'went'"),
+        (b"so O\n\nAnna\tO\nRome\tB-LOC x\n", "found 'B-LOC x' at line 4"),
+        (b"Anna B-PER\nRome B-O\n", "expected labels other than O, .* found 'B-O' at line 2; rename"),
         (b"\n\n", "expected labelled sentences"),
         (b"Ann\xff O\n", "found a bad byte at 3"),
         (b"Anna x B-PER\nslept O\n", "expected 3 columns"),
