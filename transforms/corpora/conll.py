@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from schemas.errors import ConfigError, FileError
+from schemas.labels import OUTSIDE
 from schemas.slices import FileRef, Slice
 from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, build_part, check_encoding
 from transforms.corpora.files import CHUNK_BYTES, open_stream
@@ -75,7 +76,12 @@ class Sentence:
 
 
 def parse_sentences(
-    lines: Iterable[str], *, source: str, columns: str = "auto", has_predicted: bool = False
+    lines: Iterable[str],
+    *,
+    source: str,
+    columns: str = "auto",
+    has_predicted: bool = False,
+    short_lines: list[int] | None = None,
 ) -> Iterator[Sentence]:
     """Lines of a file to its sentences.
 
@@ -84,6 +90,8 @@ def parse_sentences(
       source: name of the file for messages.
       columns: `TOKEN,TAG` positions from 0, negative from the end, or auto.
       has_predicted: whether a second column of tags stands beside the first; `TOKEN,TAG,TAG` then, or auto.
+      short_lines: takes the lines with fewer columns than their sentence's first, which are filled up with O then;
+        None refuses them.
 
     Raises:
       FileError: a line has fewer columns than the sentence's first.
@@ -106,11 +114,11 @@ def parse_sentences(
             pending.rows.append(cells)
             continue
         if pending.rows:
-            yield pending.build(chosen, source)
+            yield pending.build(chosen, source, short_lines)
             pending = _Pending(has_predicted)
         pending.opens_document |= bool(cells)
     if pending.rows:
-        yield pending.build(chosen, source)
+        yield pending.build(chosen, source, short_lines)
 
 
 def parse_columns(columns: str, *, n_columns: int = 2) -> tuple[int, ...] | None:
@@ -295,7 +303,7 @@ class _Pending:
         self.document_id = m[1] if (m := _DOCUMENT_ID.match(comment.strip(_BLANK))) else self.document_id
         self.text = m[1] if (m := _TEXT.match(comment)) else self.text
 
-    def build(self, chosen: tuple[int, ...] | None, source: str) -> Sentence:
+    def build(self, chosen: tuple[int, ...] | None, source: str, short_lines: list[int] | None) -> Sentence:
         n_columns = len(self.rows[0])
         places = _find_numbered(self.rows) if n_columns > 2 else []
         positions = chosen or self._guess(is_numbered=bool(places))
@@ -305,7 +313,10 @@ class _Pending:
         if self.has_predicted and not chosen:
             needed = max(needed, 3)
         rows = [self.rows[at] for at in places] if places else self.rows
-        if min(map(len, rows)) < needed:
+        if min(map(len, rows)) < needed and short_lines is not None and n_columns >= needed:
+            short_lines += [self.line + at for at in places or range(len(self.rows)) if len(self.rows[at]) < needed]
+            rows = [[*cells, *[OUTSIDE] * (needed - len(cells))] for cells in rows]
+        elif min(map(len, rows)) < needed:
             at, found = next(
                 (at, len(self.rows[at])) for at in places or range(len(self.rows)) if len(self.rows[at]) < needed
             )

@@ -237,3 +237,11 @@ def test_join_sentences_finds_repeated_words_each_in_its_place():
 def test_parse_columns_refuses_what_are_no_two_positions(columns):
     with pytest.raises(ConfigError, match="expected --conll-columns auto or two positions"):
         parse_columns(columns)
+
+
+def test_parse_sentences_fills_up_lines_that_lack_columns_and_names_them_when_asked_to():
+    short: list[int] = []
+    (sentence,) = parse_sentences(["Anna x B-PER", "slept", "in y", "Rome z B-LOC"], source="a", short_lines=short)
+    assert short == [2, 3]
+    assert sentence.words == ("Anna", "slept", "in", "Rome")
+    assert sentence.tags == ("B-PER", "O", "O", "B-LOC")
