@@ -50,12 +50,16 @@ class InspectedFile:
       digest: SHA-256 of its decompressed bytes, hex.
       lines: its lines.
       sentences: its sentences, each with the line of its first word.
+      short_lines: lines that lack a column, and are read as O.
+      times: how often it was named.
     """
 
     name: str
     digest: str
     lines: tuple[str, ...]
     sentences: tuple[Sentence, ...]
+    short_lines: tuple[int, ...] = ()
+    times: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +83,15 @@ def read_labelled(patterns: Sequence[str]) -> list[InspectedFile]:
     Raises:
       ConfigError: a file is missing, unreadable, empty or no table of columns.
     """
-    refs: dict[str, FileRef] = {}
-    for pattern in patterns:
-        refs |= {file.uri: file for file in list_files([pattern], flag="--labels")}
+    listed = [file for pattern in patterns for file in list_files([pattern], flag="--labels")]
+    times = Counter(file.uri for file in listed)
+    refs: dict[str, FileRef] = {file.uri: file for file in listed}
     names = Counter(short_name(file.uri) for file in refs.values())
     return [
-        _read_file(file, file.source if names[short_name(file.uri)] > 1 else short_name(file.uri))
+        dataclasses.replace(
+            _read_file(file, file.source if names[short_name(file.uri)] > 1 else short_name(file.uri)),
+            times=times[file.uri],
+        )
         for file in refs.values()
     ]
 
@@ -151,20 +158,23 @@ def _read_file(file: FileRef, name: str) -> InspectedFile:
         with open_stream(file) as stream:
             content = stream.read()
         lines = content.decode("utf-8-sig").split("\n")
-        sentences = tuple(parse_sentences(lines, source=file.source))
+        short: list[int] = []
+        sentences = tuple(parse_sentences(lines, source=file.source, short_lines=short))
     except UnicodeDecodeError as error:
         raise ConfigError(f"expected UTF-8 in {file.source!r}, found a bad byte at {error.start}") from None
     except FileError as error:
         raise ConfigError(error.message) from error
     if not sentences:
         raise ConfigError(f"expected labelled sentences in {file.source!r}, found none")
-    return InspectedFile(name, hashlib.sha256(content).hexdigest(), tuple(lines), sentences)
+    return InspectedFile(name, hashlib.sha256(content).hexdigest(), tuple(lines), sentences, tuple(short))
 
 
 def _describe_file(file: InspectedFile, counter: PieceCounter | None) -> dict[str, Any]:
     tagged = [sentence for sentence in file.sentences if sentence.tags]
+    untagged = [sentence.line for sentence in file.sentences if not sentence.tags]
     entities = Counter(label for sentence in tagged for _, _, label in sentence.spans)
-    steps = Counter(step for sentence in tagged for step in _steps(sentence))
+    # A tag that is none would be read as I and speak for IOB1.
+    steps = Counter(step for sentence in tagged for step in _steps(sentence) if all(map(_TAG.fullmatch, step)))
     scheme = find_scheme(steps)
     return {
         "name": file.name,
@@ -174,9 +184,13 @@ def _describe_file(file: InspectedFile, counter: PieceCounter | None) -> dict[st
         "documents": sum(sentence.opens_document for sentence in file.sentences),
         "entities": dict(sorted(entities.items())),
         "sentences_without_entities": sum(not sentence.spans for sentence in tagged),
-        "sentences_without_tags": len(file.sentences) - len(tagged),
+        "sentences_without_tags": len(untagged),
+        "untagged_lines": untagged[:KEPT_LINES],
+        "short_lines": {"count": len(file.short_lines), "lines": list(file.short_lines[:KEPT_LINES])},
+        "times": file.times,
         "scheme": scheme,
         "prefixes": sorted({split_tag(tag)[0] for step in steps for tag in step} - {OUTSIDE}),
+        "strays": _find_strays(tagged) if scheme == MIXED else None,
         "illegal": _find_illegal(tagged, steps, scheme),
         "odd_tags": _find_odd_tags(tagged),
         **_describe_layout(file),
@@ -220,6 +234,20 @@ def _find_illegal(
             for step in ranked[:KEPT_ROWS]
         ],
     }
+
+
+def _find_strays(sentences: Sequence[Sentence]) -> dict[str, Any]:
+    """The scheme that has the most tags, and the first line of each prefix that it lacks."""
+    counts: Counter[str] = Counter()
+    lines: dict[str, int] = {}
+    for sentence in sentences:
+        for line, tag in enumerate(sentence.tags, sentence.line):
+            prefix = split_tag(tag)[0] if _TAG.fullmatch(tag) else OUTSIDE
+            counts[prefix] += 1
+            lines.setdefault(prefix, line)
+    nearest = max(_SCHEMES, key=lambda name: sum(counts[prefix] for prefix in SCHEMES[name].prefixes))
+    strays = sorted(lines.keys() - {OUTSIDE, *SCHEMES[nearest].prefixes})
+    return {"nearest": nearest, "lines": {prefix: lines[prefix] for prefix in strays}}
 
 
 def _find_odd_tags(sentences: Iterable[Sentence]) -> list[dict[str, Any]]:

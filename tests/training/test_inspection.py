@@ -64,6 +64,35 @@ def test_find_scheme_tells_iob1_from_bio_with_slips():
     assert find_scheme(steps_of(["B-PER", "L-PER"], ["S-PER"])) == MIXED
 
 
+def test_find_scheme_keeps_bio_for_a_file_with_as_many_slips_as_entities():
+    steps = steps_of(["B-PER", "I-PER", "O", "I-LOC"])
+    assert find_scheme(steps) == "BIO"
+    assert {step for step in steps if breaks(step, "BIO")} == {("O", "I-LOC")}
+
+
+def test_inspect_files_takes_a_tag_that_is_none_for_no_part_of_a_scheme(inspect):
+    (file,) = inspect("Anna B-PER\n\nslept 0\n\nwell 0\n\nRome I-LOC\n")["files"]
+    assert file["scheme"] == "BIO"
+    assert [(row["after"], row["lines"]) for row in file["illegal"]["rows"]] == [("I-LOC", [7])]
+
+
+def test_inspect_files_reads_on_over_lines_that_lack_their_tag(inspect):
+    (file,) = inspect("Anna B-PER\nslept\nwell O\n\nin O\nRome\n\nRome B-LOC\n")["files"]
+    assert file["short_lines"] == {"count": 2, "lines": [2, 6]}
+    assert (file["sentences"], file["words"], file["entities"]) == (3, 6, {"LOC": 1, "PER": 1})
+
+
+def test_inspect_files_names_the_first_line_of_each_stray_prefix(inspect):
+    (file,) = inspect("a B-X\nb I-X\nc E-X\n\nd S-X\n\ne U-X\n\nf B-X\ng L-X\n")["files"]
+    assert file["strays"] == {"nearest": "BIOES", "lines": {"L": 10, "U": 7}}
+
+
+def test_read_labelled_counts_how_often_a_file_is_named(tmp_path):
+    (tmp_path / "a.conll").write_text("Anna B-PER\n")
+    (file,) = read_labelled([str(tmp_path / "a.conll")] * 2)
+    assert file.times == 2
+
+
 def test_describe_step_says_what_conlleval_reads():
     assert describe_step(("O", "I-PER")) == "a PER begins"
     assert describe_step(("I-PER", "I-LOC")) == "a LOC begins"
@@ -100,7 +129,7 @@ def test_inspect_files_reads_on_over_tags_that_are_none(inspect):
 
 def test_inspect_files_counts_sentences_without_tags(inspect):
     (file,) = inspect("Anna\nslept\n\nRome B-LOC\n")["files"]
-    assert file["sentences_without_tags"] == 1
+    assert (file["sentences_without_tags"], file["untagged_lines"]) == (1, [1])
     assert [(row["columns"], row["count"], row["lines"]) for row in file["columns"]] == [(1, 2, [1, 2]), (2, 1, [4])]
 
 
@@ -144,7 +173,6 @@ def test_read_labelled_tells_files_of_one_name_apart(tmp_path):
     [
         (b"\n\n", "expected labelled sentences"),
         (b"Ann\xff O\n", "found a bad byte at 3"),
-        (b"Anna x B-PER\nslept O\n", "expected 3 columns"),
     ],
 )
 def test_read_labelled_refuses_what_is_no_table(tmp_path, content, message):

@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from schemas.labels import OUTSIDE
+
 LEVELS = ("broken", "harmful", "note")
 
 _LEAKING = 0.01
@@ -21,6 +23,7 @@ _CONFLICTING = 0.01
 _TOO_LONG = 0.01
 _UNKNOWN = 0.01
 _RARE = 10
+_NAMED_LINES = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +74,21 @@ def _find_shared(report: Mapping[str, Any]) -> Iterator[Finding]:
             n = leak["disagreeing"]
             text = f"{n:,} {_plural(n, 'sentence')} in both {first} and {second} {_are(n)} not tagged alike."
             yield Finding("harmful", text, share, "leaks")
+    yield from _find_same_files(report["files"])
     yield from _find_conflicts(report["conflicts"])
     yield from _find_labels(report)
+
+
+def _find_same_files(files: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Files that are named more than once, under one name or several."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        same[file["digest"]].append(file["name"])
+        if file["times"] > 1:
+            yield Finding("note", f"{file['name']} is given {file['times']} times and is read once.", 0.0, "files")
+    for names in same.values():
+        if len(names) > 1:
+            yield Finding("harmful", f"The files {_join(names)} are the same, byte for byte.", 1.0, "files")
 
 
 def _find_conflicts(conflicts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -114,7 +130,10 @@ def _find_labels(report: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _find_odd_labels(report: Mapping[str, Any]) -> Iterator[Finding]:
-    """Labels that are rare, or written in two ways."""
+    """Labels that are rare, written in two ways, or mean no entity."""
+    if OUTSIDE in report["labels"]:
+        text = f"The label {OUTSIDE} must be renamed: it means no entity, and training refuses it."
+        yield Finding("broken", text, 1.0, "labels")
     for label in report["labels"]:
         n = sum(file["entities"].get(label, 0) for file in report["files"])
         if n < _RARE:
@@ -131,15 +150,24 @@ def _find_odd_labels(report: Mapping[str, Any]) -> Iterator[Finding]:
 def _find_tags(file: Mapping[str, Any]) -> Iterator[Finding]:
     name = file["name"]
     if n := file["sentences_without_tags"]:
-        text = f"{n:,} {_plural(n, 'sentence')} of {name} {_have(n)} a single column and no tags."
+        lines = _lines(file["untagged_lines"], n)
+        text = f"{n:,} {_plural(n, 'sentence')} of {name} {_have(n)} a single column and no tags: {lines}."
         yield Finding("broken", text, n / file["sentences"], "tags")
+    if n := file["short_lines"]["count"]:
+        text = (
+            f"{n:,} {_plural(n, 'line')} of {name} {'lacks' if n == 1 else 'lack'} a column, most likely the tag; "
+            f"training refuses {'it' if n == 1 else 'them'}: {_lines(file['short_lines']['lines'], n)}."
+        )
+        yield Finding("broken", text, n / file["words"], "layout")
     if odd := file["odd_tags"]:
         n = sum(row["count"] for row in odd)
         text = f"{n:,} {_plural(n, 'word')} of {name} {_have(n)} a tag that is none, such as B-PER or O are."
         yield Finding("broken", text, n / file["words"], "tags")
     if file["illegal"] is None:
+        strays = _join([f"{prefix} (line {line})" for prefix, line in file["strays"]["lines"].items()])
         text = (
-            f"The prefixes {' '.join(file['prefixes'])} of {name} belong to no one scheme; conlleval's rules are used."
+            f"The prefixes {' '.join(file['prefixes'])} of {name} belong to no one scheme: "
+            f"{file['strays']['nearest']}, the nearest, has no {strays}; conlleval's rules are used."
         )
         yield Finding("harmful", text, 1.0, "tags")
     elif n := file["illegal"]["sentences"]:
@@ -193,6 +221,13 @@ def _find_lengths(file: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator
 def _join(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def _lines(lines: Sequence[int], count: int) -> str:
+    """The first of some lines, and how many more there are."""
+    shown = [str(line) for line in lines[:_NAMED_LINES]]
+    more = [f"{count - len(shown):,} more"] if count > len(shown) else []
+    return f"{_plural(count, 'line')} {_join([*shown, *more])}"
 
 
 def _plural(n: int, thing: str) -> str:

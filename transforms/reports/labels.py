@@ -80,7 +80,13 @@ def describe_files(report: Mapping[str, Any], found: Sequence[Finding]) -> str:
     files = report["files"]
     n_sentences, n_words = (sum(file[name] for file in files) for name in ("sentences", "words"))
     n_entities = sum(sum(file["entities"].values()) for file in files)
-    size = f"{n_sentences:,} sentences, {n_words:,} words and {n_entities:,} entities of {len(report['labels'])} labels"
+    n_labels = len(report["labels"])
+    size = (
+        f"{n_sentences:,} {'sentence' if n_sentences == 1 else 'sentences'}, "
+        f"{n_words:,} {'word' if n_words == 1 else 'words'} and "
+        f"{n_entities:,} {'entity' if n_entities == 1 else 'entities'} of "
+        f"{n_labels} {'label' if n_labels == 1 else 'labels'}"
+    )
     grave = sum(one.level != "note" for one in found)
     things = "nothing that must be mended" if not grave else f"{grave} thing{'' if grave == 1 else 's'} to mend"
     return f"{size} in {len(files)} file{'' if len(files) == 1 else 's'}: {things}."

@@ -17,7 +17,7 @@ def make_labels(word: str = "Rome", label: str = "LOC", *, name: str = "a/train.
     ]
     lines = ("-DOCSTART- O", "", "-DOCSTART- O", "x\tO", "x\ty\tO")
     one, other = (
-        InspectedFile(at, "e" * 64, lines, tuple(sentences))
-        for at, sentences in ((name, [*sound, *ill]), ("b/dev.conll", [sound[0], *ill[:2]]))
+        InspectedFile(at, digest * 64, lines, tuple(sentences))
+        for at, digest, sentences in ((name, "e", [*sound, *ill]), ("b/dev.conll", "f", [sound[0], *ill[:2]]))
     )
     return inspect_files([one, other], PieceCounter(lambda texts: ([len(text) for text in texts], 2), 12, "tiny"))

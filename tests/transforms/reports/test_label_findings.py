@@ -14,7 +14,7 @@ def inspect(*files, counter=None):
     for at, rows in enumerate(files):
         sentences = [Sentence(tuple(w.split()), tuple(t.split()), line=1) for w, t in rows]
         lines = tuple(f"{word}\t{tag}" for one in sentences for word, tag in zip(one.words, one.tags, strict=True))
-        made.append(InspectedFile("abc"[at], "0" * 64, lines, tuple(sentences)))
+        made.append(InspectedFile("abc"[at], str(at) * 64, lines, tuple(sentences)))
     return inspect_files(made, counter)
 
 
@@ -68,7 +68,8 @@ def test_find_findings_names_labels_that_differ_in_case_and_rare_ones():
 
 def test_find_findings_names_a_mixed_scheme_and_no_entities():
     found = tell(inspect([*many(20), ("a b", "B-PER L-PER"), ("c", "S-PER")], [("d", "O")]))
-    assert ("harmful", "The prefixes B L S of a belong to no one scheme; conlleval's rules are used.") in found
+    mixed = "The prefixes B L S of a belong to no one scheme: BIOES, the nearest, has no L (line 2)"
+    assert ("harmful", f"{mixed}; conlleval's rules are used.") in found
     assert ("harmful", "b has no entities.") in found
 
 
@@ -94,6 +95,27 @@ def test_find_findings_counts_what_the_model_cannot_read():
         "1 sentence of a has more than 256 pieces and will be cut between words: nothing is lost but context.",
     ) in found
     assert any("7 pieces of a" in text and "unknown to the tokenizer" in text for _, text in found)
+
+
+def test_find_findings_names_lines_without_tags_and_counts_the_rest():
+    bare = [Sentence(("bare",), (), line=at) for at in range(1, 15)]
+    found = tell(inspect_files([InspectedFile("a", "0" * 64, ("bare",), tuple(bare), short_lines=(31,))]))
+    lines = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 2 more"
+    assert ("broken", f"14 sentences of a have a single column and no tags: lines {lines}.") in found
+    short = "1 line of a lacks a column, most likely the tag; training refuses it: line 31."
+    assert ("broken", short) in found
+
+
+def test_find_findings_names_files_that_are_the_same():
+    one, other = (InspectedFile(name, "0" * 64, ("x\tO",), (Sentence(("x",), ("O",)),), times=2) for name in "ab")
+    found = tell(inspect_files([one, other]))
+    assert ("note", "a is given 2 times and is read once.") in found
+    assert ("harmful", "The files a and b are the same, byte for byte.") in found
+
+
+def test_find_findings_wants_the_label_o_renamed():
+    found = tell(inspect([*many(20), ("x y", "B-O I-O")]))
+    assert ("broken", "The label O must be renamed: it means no entity, and training refuses it.") in found
 
 
 def test_find_findings_reads_a_report_and_changes_nothing():

@@ -57,11 +57,16 @@ def test_tables_show_the_readings_of_a_surface():
     assert places == "a/train.conll:63 b/dev.conll:63"
 
 
+def test_print_labels_counts_one_of_a_thing_in_the_singular():
+    file = InspectedFile("a", "0" * 64, ("Rome\tB-LOC",), (Sentence(("Rome",), ("B-LOC",), line=1),))
+    assert "1 sentence, 1 word and 1 entity of 1 label in 1 file" in show(inspect_files([file]))
+
+
 def test_both_forms_show_the_same_findings():
     text, page = " ".join(show(REPORT).split()), " ".join(" ".join(Page(PAGE).texts).split())
     for part in (
         "3 sentences of b/dev.conll (100.0 %) also stand in a/train.conll, 1 of them long",
-        "1 sentence of a/train.conll has a single column and no tags.",
+        "1 sentence of a/train.conll has a single column and no tags: line 66.",
         "1 word of a/train.conll has a tag that is none",
         "breaks the scheme BIO",
     ):
