@@ -213,6 +213,9 @@ def _write(options: ImportOptions, outcome: _Outcome, report: Mapping[str, Any])
     }
     try:
         store = open_store(options.output)
+        if not outcome.resolved and REPORT in store.list(""):
+            # Labels of an earlier import are not given up for none.
+            files = {REJECTS: files[REJECTS]}
         for name, content in files.items():
             # Training refuses an empty file, so there is none, also where an earlier import left one.
             if content or name not in training:

@@ -32,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         description="Fine-tune a tagger on labelled text.",
         has_beam=False,
     )
-    return run(options)
+    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
+        return run(options)
 
 
 def run(options: TrainOptions, teacher: Mapping[str, Any] | None = None) -> int:
@@ -60,8 +61,7 @@ def run(options: TrainOptions, teacher: Mapping[str, Any] | None = None) -> int:
     if run.data.split:
         print(describe_split(run.data))
     _show_progress()
-    with stopping_on_signals("the same command with --resume goes on from the last whole epoch"):
-        card = _search(run, search, work) if search else _publish(_train_seeds(run, work), run, work)
+    card = _search(run, search, work) if search else _publish(_train_seeds(run, work), run, work)
     for score in card.scores:
         print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
     if card.seeds:

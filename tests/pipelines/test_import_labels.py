@@ -226,6 +226,17 @@ def test_importing_again_leaves_nothing_of_before(documents, answer, import_labe
     assert {path.name for path in tmp_path.glob("labels/*.conll")} == {"train.conll"}
 
 
+def test_an_import_without_labels_leaves_those_of_before(selected, documents, answer, import_labels, tmp_path):
+    def read():
+        return {path.name: path.read_bytes() for path in tmp_path.glob("labels/*") if path.name != "rejects.jsonl"}
+
+    import_labels(answer("eva", (next(iter(documents)), [])))
+    before = read()
+    import_labels(selected / "selection/prodigy.jsonl", status=2)
+    assert "train.conll" in before or "random.conll" in before
+    assert read() == before
+
+
 def test_labelled_documents_are_gold_for_evaluate(selected, answer, import_labels, tmp_path):
     import_labels(answer("eva", ("d2", [(0, 4, "PER")]), ("d3", [])))
     words = ["--gold", tmp_path / "labels/labelled.parquet", "--predicted", selected / "run"]

@@ -333,8 +333,9 @@ def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
 
 
 def _download(url: str, content: Sequence[str]) -> Path:
-    """Copies the files under a URL into the cache, once per version of them."""
-    files = list_files([url])
+    """Copies the files under a URL into the cache, once per version of them, but for what the model keeps besides."""
+    memory = f"/{url.rstrip('/').rpartition('/')[2]}/{MEMORY_FOLDER}"
+    files = [file for file in list_files([url]) if not file.source.rpartition("/")[0].endswith(memory)]
     key = hashlib.sha256(repr((files, content)).encode()).hexdigest()[:32]
     cache = cache_folder("models")
     target = cache / key

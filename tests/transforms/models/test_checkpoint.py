@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from schemas.errors import CheckpointError
-from transforms.models.checkpoint import CRF_NAME, digest_folder, find_checkpoint, read_tokenizer
+from transforms.models.checkpoint import CRF_NAME, digest_folder, fetch_memory, find_checkpoint, read_tokenizer
 
 
 @pytest.fixture
@@ -100,6 +100,17 @@ def test_find_checkpoint_fetches_a_url_once(folder, tmp_path, monkeypatch):
     first = find_checkpoint(url)
     assert find_checkpoint(url).folder == first.folder != folder
     assert first.digest == digest_folder(folder)
+
+
+def test_what_a_checkpoint_keeps_besides_is_no_part_of_the_weights_that_a_url_gives(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (folder / "memory").mkdir()
+    (folder / "memory" / "fisher.safetensors").write_bytes(b"importance")
+    (folder / "memory" / "config.json").write_bytes(b"no config")
+    url = f"file://{folder}"
+    assert find_checkpoint(url).digest == digest_folder(folder)
+    assert (fetch_memory(url) / "memory" / "fisher.safetensors").read_bytes() == b"importance"
+    assert find_checkpoint(url).digest == digest_folder(folder)
 
 
 def test_digest_folder_changes_with_a_weight(folder):
