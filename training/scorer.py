@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from schemas.scores import LabelScore
 from training.crf import find_crf, read_crf
 from training.examples import IGNORED, LabelledFile, Window, cut_windows, join_windows
 from training.scores import micro_f1, score_tags
+from transforms.text.packing import pack_windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -52,8 +53,7 @@ class Scorer:
         self.tag_set = tag_set
         self.tokenizer = tokenizer
         self._sentences = [sentence for file in files for sentence in file.sentences]
-        windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
-        self._windows = sorted(windows, key=lambda window: -len(window.input_ids))
+        self._windows = cut_windows(self._sentences, tag_set, tokenizer, max_tokens=max_tokens)
 
     def tag_files(self, model: "PreTrainedModel") -> list[list[list[str]]]:
         """Tags that a model gives the sentences of each file."""
@@ -114,30 +114,20 @@ def predict_logits(
 
     collate = build_collator(tokenizer)
     features = build_features(windows)
-    found = [np.empty((0, len(model.config.id2label or {})), dtype=np.float32)]
+    lengths = np.array([len(window.input_ids) for window in windows], dtype=np.int64)
+    nothing = np.empty((0, len(model.config.id2label or {})), dtype=np.float32)
+    found = [nothing] * max(1, len(windows))
     model.eval()
     is_half = precision == "bf16"
     with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=is_half):
-        for own in _fill_batches(features):
-            batch = collate(own)
+        for packed in pack_windows(lengths, _MAX_PIECES, most_tokens=_MAX_PIECES):
+            batch = collate([features[at] for at in packed.windows])
             targets = batch.pop("labels").numpy()
             inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
             logits = model(**inputs).logits.float().cpu().numpy()
-            found.append(logits[targets != IGNORED])
+            for at, own, target in zip(packed.windows, logits, targets, strict=True):
+                found[at] = own[target != IGNORED]
     return np.concatenate(found)
-
-
-def _fill_batches(features: Sequence[dict[str, list[int]]]) -> Iterator[list[dict[str, list[int]]]]:
-    batch: list[dict[str, list[int]]] = []
-    longest = 0
-    for feature in features:
-        longest = max(longest, len(feature["input_ids"]))
-        if batch and (len(batch) + 1) * longest > _MAX_PIECES:
-            yield batch
-            batch, longest = [], len(feature["input_ids"])
-        batch.append(feature)
-    if batch:
-        yield batch
 
 
 def build_features(windows: Sequence[Window]) -> list[dict[str, list[int]]]:
