@@ -287,9 +287,9 @@ class Trials:
         return [self.results[names[0]]["f1"], *(self.results[name][key] for name in names[1:])]
 
     def read_minutes(self, way, seed):
-        """Minutes of the steps after the first."""
+        """Minutes of a core for the steps after the first."""
         run = "adapters" if way == ROUTED else way
-        return sum(self.results[f"{run}/{seed}/{task.name}"]["seconds"] for task in TASKS[1:]) / 60
+        return sum(self.results[f"{run}/{seed}/{task.name}"]["cpu_seconds"] for task in TASKS[1:]) / 60
 
 
 def collect(trials, ways, seeds):
@@ -321,7 +321,7 @@ def tabulate(trials, matrices):
                 f"{statistics.fmean(trials.read_minutes(way, seed) for seed in own):.1f}",
             )
         )
-    columns = ("way", "average F1", "forgetting", "backward", "new domain", "forgetting cut", "new cost", "minutes")
+    columns = ("way", "average F1", "forgetting", "backward", "new domain", "forgetting cut", "new cost", "core min")
     n_seeds = max(map(len, matrices.values()), default=0)
     note = f"{' → '.join(task.name for task in TASKS)}; means and standard deviations over {n_seeds} seeds."
     return Table("One domain after another", columns, rows, (note, "Both differences are to naive, seed by seed."))
