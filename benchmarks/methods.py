@@ -38,7 +38,7 @@ METHODS = {
 }
 FEW_METHODS = {
     "full": ("--learning-rate", "2e-4"),
-    "lora": ("--learning-rate", "2e-3"),
+    "lora": ("--learning-rate", "1e-3"),
     "frozen": ("--learning-rate", "1e-2"),
 }
 FEW_SENTENCES = 100
