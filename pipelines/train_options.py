@@ -1,9 +1,10 @@
 """What a person can ask of `spanmill train`."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pipelines.options import option
+from schemas.specs import parse_spec
 from training.augmentation.augmentations import AUGMENTATIONS
 from training.checkpoints import DTYPES
 from training.config import HEADS, OPTIMIZERS, PRECISIONS, SCHEDULES, TrainConfig
@@ -11,10 +12,6 @@ from training.continual.continual import WAYS
 from training.continual.memory import KEPT
 from training.methods.methods import METHODS
 from training.objectives.objectives import DEFAULT, OBJECTIVES
-
-if TYPE_CHECKING:
-    pass
-
 
 _DEFAULTS = TrainConfig()
 
@@ -53,7 +50,7 @@ class TrainOptions:
     epochs: int = option("passes over the training files", _DEFAULTS.epochs)
     batch_size: int = option("windows in a batch", _DEFAULTS.batch_size)
     gradient_accumulation: int = option("batches in a step", _DEFAULTS.gradient_accumulation)
-    learning_rate: float = option("highest rate of the schedule", _DEFAULTS.learning_rate)
+    learning_rate: float = option("highest rate of the schedule; 0 for that of the method", 0.0)
     optimizer: str = option("sgd has a momentum of 0.9", _DEFAULTS.optimizer, choices=OPTIMIZERS)
     schedule: str = option("how the rate goes on after warming up", _DEFAULTS.schedule, choices=SCHEDULES)
     warmup_ratio: float = option("share of the steps in which the rate rises", _DEFAULTS.warmup_ratio)
@@ -92,4 +89,10 @@ class TrainOptions:
     @property
     def config(self) -> TrainConfig:
         """The options of the trainer."""
-        return TrainConfig(**{f.name: getattr(self, f.name) for f in dataclasses.fields(TrainConfig)})
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
+        _, method = self.parse_method()
+        return TrainConfig(**{**values, "learning_rate": self.learning_rate or method.learning_rate})
+
+    def parse_method(self) -> tuple[str, Any]:
+        """The name of the method, and its options."""
+        return parse_spec(self.method, {name: method.config for name, method in METHODS.items()}, flag="--method")

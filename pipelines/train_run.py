@@ -9,7 +9,7 @@ from pipelines.options import read_values
 from pipelines.train_data import TrainData
 from pipelines.train_options import TrainOptions
 from schemas.errors import ConfigError
-from schemas.specs import parse_spec, parse_specs, render_spec
+from schemas.specs import parse_specs, render_spec
 from training.augmentation.augmentations import (
     AUGMENTATIONS,
     check_augmentations,
@@ -76,9 +76,7 @@ class TrainRun:
 def configure(options: TrainOptions, data: TrainData, encoder: "Encoder") -> TrainRun:
     """Options to a run, all of them checked."""
     config = options.config
-    method, method_config = parse_spec(
-        options.method, {name: method.config for name, method in METHODS.items()}, flag="--method"
-    )
+    method, method_config = options.parse_method()
     if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
         raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
     _check_unused(options)

@@ -9,6 +9,7 @@ from transformers import Trainer
 
 import training.adapters
 from pipelines.__main__ import main
+from pipelines.train_options import TrainOptions
 from schemas.checkpoints import CheckpointCard
 from tests.pipelines.conftest import read_rows
 from tests.training.recipes import make_encoder, make_labelled_file
@@ -56,6 +57,22 @@ def _entities(output):
         [(entity["start"], entity["end"], entity["label"], pytest.approx(entity["score"], abs=1e-4)) for entity in row]
         for row in (row["entities"] for row in read_rows(output))
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "rate"),
+    [
+        ("full", 0.0, 5e-5),
+        ("lora:rank=4", 0.0, 1e-3),
+        ("frozen", 0.0, 1e-2),
+        ("frozen:layers=1", 0.0, 2e-4),
+        ("prefix:projection=true", 0.0, 1e-3),
+        ("lora", 3e-4, 3e-4),
+    ],
+)
+def test_a_method_has_a_rate_of_its_own_unless_told(method, asked, rate):
+    options = TrainOptions(train=("a.conll",), base="a", output="b", method=method, learning_rate=asked)
+    assert options.config.learning_rate == rate
 
 
 @pytest.mark.parametrize("spec", SPECS)

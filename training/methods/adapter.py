@@ -8,7 +8,7 @@ costs some percent more time. A learning rate of 1e-3 or so.
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from schemas.errors import ConfigError
 from training.modules import find_parts, train_only
@@ -28,8 +28,10 @@ class AdapterConfig:
       reduction: how many times narrower than the encoder.
       size: their width, in place of a reduction; 0 to go by that.
       placement: houlsby or pfeiffer.
+      learning_rate: the highest of the schedule, unless another is asked for.
     """
 
+    learning_rate: ClassVar[float] = 1e-3
     reduction: int = 16
     size: int = 0
     placement: str = "houlsby"

@@ -4,7 +4,7 @@ About a thousandth of the weights. Good with little data; a learning rate ten ti
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from schemas.errors import ConfigError
 from training.modules import train_only
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BitfitConfig:
-    """BitFit has nothing to choose."""
+    """BitFit has nothing to choose.
+
+    Attributes:
+      learning_rate: the highest of the schedule, unless another is asked for.
+    """
+
+    learning_rate: ClassVar[float] = 1e-3
 
 
 def apply(model: "PreTrainedModel", config: BitfitConfig) -> "PreTrainedModel":  # noqa: ARG001

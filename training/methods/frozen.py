@@ -29,6 +29,11 @@ class FrozenConfig:
         if self.layers < 0:
             raise ConfigError(f"expected layers of --method frozen of at least 0, found {self.layers}")
 
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate of the schedule, unless another is asked for."""
+        return 2e-4 if self.layers else 1e-2
+
 
 def apply(model: "PreTrainedModel", config: FrozenConfig) -> "PreTrainedModel":
     """A model in, the same model with only its head and last layers trainable out.

@@ -5,7 +5,7 @@ four times the model's memory, and a small learning rate, 1e-5 to 2e-4: the enco
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FullConfig:
-    """Full fine-tuning has nothing to choose."""
+    """Full fine-tuning has nothing to choose.
+
+    Attributes:
+      learning_rate: the highest of the schedule, unless another is asked for.
+    """
+
+    learning_rate: ClassVar[float] = 5e-5
 
 
 def apply(model: "PreTrainedModel", config: FullConfig) -> "PreTrainedModel":  # noqa: ARG001

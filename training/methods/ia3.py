@@ -5,7 +5,7 @@ few of them the learning rate is high, 1e-2 to 3e-3.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from training.modules import find_parts, wrap_model
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ia3Config:
-    """(IA)3 has nothing to choose."""
+    """(IA)3 has nothing to choose.
+
+    Attributes:
+      learning_rate: the highest of the schedule, unless another is asked for.
+    """
+
+    learning_rate: ClassVar[float] = 1e-2
 
 
 def apply(model: "PreTrainedModel", config: Ia3Config) -> Any:  # noqa: ARG001

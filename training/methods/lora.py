@@ -9,7 +9,7 @@ of each row apart from its direction (Liu et al., 2024), and takes longer to tra
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from schemas.errors import ConfigError
 from training.modules import PARTS, check_parts, find_parts, wrap_model
@@ -29,8 +29,10 @@ class LoraConfig:
       targets: which linear layers of each layer get a pair.
       dora: train lengths and directions apart.
       rslora: scale by the root of the rank.
+      learning_rate: the highest of the schedule, unless another is asked for.
     """
 
+    learning_rate: ClassVar[float] = 1e-3
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.05

@@ -34,6 +34,11 @@ class PrefixConfig:
         if self.tokens < 1:
             raise ConfigError(f"expected tokens of --method prefix of at least 1, found {self.tokens}")
 
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate of the schedule, unless another is asked for."""
+        return 1e-3 if self.projection else 1e-2
+
 
 def apply(model: "PreTrainedModel", config: PrefixConfig) -> Any:
     """A model in, peft's model around it, with only prefix and head trainable, out.

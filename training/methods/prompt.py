@@ -6,7 +6,7 @@ other methods as data grow; the learning rate is high, 1e-2 or so. The virtual t
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from schemas.errors import ConfigError
 from training.examples import IGNORED
@@ -23,8 +23,10 @@ class PromptConfig:
 
     Attributes:
       tokens: virtual tokens before every text.
+      learning_rate: the highest of the schedule, unless another is asked for.
     """
 
+    learning_rate: ClassVar[float] = 1e-2
     tokens: int = 20
 
     def __post_init__(self) -> None:
