@@ -44,7 +44,7 @@ test-airflow: ## Read the DAGs in deploy with Airflow's own loader, in an enviro
 	test -e $(AIRFLOW_VENV)/pyvenv.cfg || $(PYTHON3) -m venv $(AIRFLOW_VENV)
 	$(AIRFLOW_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'apache-airflow>=3.3,<4' \
 		pytest pytest-timeout hypothesis
-	$(AIRFLOW_VENV)/bin/python -m pytest -m slow tests/deploy
+	$(AIRFLOW_VENV)/bin/python -m pytest -m slow tests/deploy/test_airflow.py
 
 fuzz: $(READY) ## Try readers and tag decoders on odd and damaged bytes, for some minutes
 	$(PYTHON) -m pytest tests/fuzz --hypothesis-profile fuzz --timeout 1800
