@@ -6,9 +6,9 @@ Every training is a `spanmill train` in a fresh process, as a person would type 
 `conll2003/train` and scores it on `conll2003/dev`, which also chooses the epoch. `few-shot` trains full, lora and
 frozen on the first 100 sentences of `crossner/ai/train`, plain and with each augmentation and objective, five seeds
 each, and scores them on `crossner/ai/test`; the first 100 sentences of `dev` choose the epoch. Synonyms are those of
-WordNet (see `benchmarks.synonyms`), and left out without `--synonyms FILE`. Finished trainings stand in
-`OUTPUT/trials.jsonl` and are not done again, so the command may be stopped at any time, and several of it, with seeds
-of their own, may share an OUTPUT.
+WordNet (see `benchmarks.synonyms`), and left out without `--synonyms FILE`. Augmentation makes ten passes half as long
+again; `more passes` takes as many steps without it. Finished trainings stand in `OUTPUT/trials.jsonl` and are not done
+again, so the command may be stopped at any time, and several of it, with seeds of their own, may share an OUTPUT.
 """
 
 import argparse
@@ -45,6 +45,7 @@ FEW_SENTENCES = 100
 FEW_OPTIONS = ("--epochs", "10", "--batch-size", "4")
 VARIANTS = {
     "plain": (),
+    "more passes": ("--epochs", "15"),
     "mention-swap": ("--augment", "mention-swap"),
     "casing": ("--augment", "casing"),
     "typos": ("--augment", "typos"),
