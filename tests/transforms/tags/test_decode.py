@@ -151,6 +151,15 @@ def test_decode_takes_documents_together_as_it_takes_them_alone(lengths, seed, n
     assert _spans(decoder, probabilities, bounds.tolist()) == alone
 
 
+def test_no_digit_of_a_score_hangs_on_what_stands_before_its_span():
+    draw, bounds = np.random.default_rng(5), np.arange(0, 20_001, 500)
+    # Tags that viterbi takes because no other is legal may be as improbable as these.
+    probabilities = draw.dirichlet(np.ones(5), bounds[-1]) * 10 ** -draw.uniform(0, 9, size=(bounds[-1], 1))
+    decoder, probabilities = _decoder(decoder="argmax"), probabilities.astype(np.float32)
+    alone = [decoder.decode(probabilities[a:b], np.array([0, b - a])).score for a, b in itertools.pairwise(bounds)]
+    assert decoder.decode(probabilities, bounds).score.tolist() == np.concatenate(alone).tolist()
+
+
 def test_argmax_lets_a_stray_inside_tag_begin_an_entity():
     probabilities = _one_hot(["O", "I-A", "I-A"], TAG_LISTS["BIO"])
     assert _spans(_decoder(decoder="argmax"), probabilities) == [(1, 3, "A")]
