@@ -119,8 +119,9 @@ class Decoder:
         first, last = _find_runs(prefix, label, bounds)
         if self._is_discarding and len(first):
             bad = np.concatenate([[0], np.cumsum(self._illegal_units(tags, bounds))])
-            # A span is touched by the step into it, the steps within, and the step out of it.
-            keep = bad[np.minimum(last + 1, len(tags))] - bad[first] == 0
+            # A span is touched by the step into it, the steps within, and the step out of it; none leads out of a
+            # document into the next.
+            keep = bad[last + ~np.isin(last, bounds)] - bad[first] == 0
             first, last = first[keep], last[keep]
         return UnitSpans(first, last, label[first], np.full(len(first), np.nan, dtype=np.float32))
 

@@ -170,6 +170,12 @@ def test_discard_drops_entities_that_an_illegal_step_touches():
     assert _spans(_decoder(decoder="argmax", repair="discard"), probabilities) == [(0, 1, "B"), (5, 6, "A")]
 
 
+def test_discard_keeps_an_entity_whose_next_document_begins_with_an_illegal_tag():
+    probabilities = _one_hot(["O", "B-A", "I-A", "O", "B-B"], TAG_LISTS["BIO"])
+    found = _spans(_decoder(decoder="argmax", repair="discard"), probabilities, [0, 2, 5])
+    assert found == [(1, 2, "A"), (4, 5, "B")]
+
+
 def test_discard_drops_an_entity_that_is_never_closed():
     probabilities = _one_hot(["B-A", "I-A", "O", "S-B"], TAG_LISTS["BIOES"])
     assert _spans(_decoder("BIOES", decoder="argmax", repair="discard"), probabilities) == [(3, 4, "B")]
