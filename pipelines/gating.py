@@ -188,7 +188,7 @@ def _load_tagger(model: "PinnedModel", device: str) -> "Tagger":
     from transforms.models.backends import BackendConfig, check_device, default_batch_tokens
     from transforms.models.catalog import configure_tagger
     from transforms.models.checkpoint import find_checkpoint
-    from transforms.models.window_tagger import DecodingConfig
+    from transforms.tags.entities import DecodingConfig
     from transforms.text.windows import WindowConfig
 
     backend = BackendConfig(device=device)

@@ -155,7 +155,7 @@ def _configure_model(setting: _Setting, chosen: ModelOptions) -> "TaggerConfig":
 def _configure_checkpoint(setting: _Setting, checkpoint: "Checkpoint") -> "TaggerConfig":
     from transforms.models.backends import default_batch_tokens
     from transforms.models.catalog import configure_tagger
-    from transforms.models.window_tagger import DecodingConfig
+    from transforms.tags.entities import DecodingConfig
     from transforms.text.windows import WindowConfig
 
     options = setting.options

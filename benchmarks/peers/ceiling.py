@@ -18,7 +18,7 @@ def run(source, target, model, *, backend, precision):  # noqa: ARG001 - it writ
     from transforms.models.backends import BackendConfig
     from transforms.models.catalog import configure_tagger, load_classifier
     from transforms.models.checkpoint import find_checkpoint
-    from transforms.models.window_tagger import DecodingConfig
+    from transforms.tags.entities import DecodingConfig
     from transforms.text.windows import WindowConfig
 
     checkpoint = find_checkpoint(str(model))

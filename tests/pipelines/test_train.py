@@ -11,7 +11,7 @@ from training.scores import micro_f1
 from transforms.models.backends import BackendConfig
 from transforms.models.catalog import configure_tagger
 from transforms.models.checkpoint import find_checkpoint
-from transforms.models.window_tagger import DecodingConfig
+from transforms.tags.entities import DecodingConfig
 from transforms.text.windows import WindowConfig
 
 MAP = ("--map", "person=PER", "location=LOC")

@@ -9,7 +9,7 @@ from transforms.models.backends import BackendConfig, default_batch_tokens
 from transforms.models.catalog import configure_tagger
 from transforms.models.checkpoint import find_checkpoint
 from transforms.models.tuning import Trial, TuningCache
-from transforms.models.window_tagger import DecodingConfig
+from transforms.tags.entities import DecodingConfig
 from transforms.text.windows import WindowConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -13,8 +13,9 @@ from schemas.engines import Parity
 from schemas.errors import ConfigError, PipelineError
 from schemas.labels import OUTSIDE, TagSet
 from transforms.models.tagger import FloatArray, IntArray, TokenClassifier
-from transforms.models.window_tagger import DecodingConfig, WindowTagger
+from transforms.models.window_tagger import WindowTagger
 from transforms.scoring.matching import Span, count_matches, score_matches
+from transforms.tags.entities import DecodingConfig
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig
 

@@ -13,7 +13,8 @@ from transforms.models.onnx_classifier import OnnxClassifier
 from transforms.models.openvino_classifier import OpenvinoClassifier
 from transforms.models.tagger import Tagger, TokenClassifier
 from transforms.models.torch_classifier import TorchClassifier
-from transforms.models.window_tagger import DecodingConfig, WindowTagger
+from transforms.models.window_tagger import WindowTagger
+from transforms.tags.entities import DecodingConfig
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig
 

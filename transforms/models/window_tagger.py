@@ -17,36 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ConfigError, ModelError, RecordError, TaggingError, TokenizationError
+from schemas.errors import ModelError, RecordError, TaggingError, TokenizationError
 from transforms.models.forward import Answers, WindowRunner, Work
-from transforms.models.tagger import FloatArray, IntArray, Tagging, TokenClassifier
-from transforms.tags.decode import DECODERS, REPAIRS, Decoder
+from transforms.models.tagger import Tagging, TokenClassifier
+from transforms.tags.entities import DecodingConfig, EntityDecoder
 from transforms.text.tokens import ColumnTokenizer, TokenColumns, check_coverage
 from transforms.text.windows import WindowConfig, Windows, cut_windows
 
-AGGREGATIONS = ("first", "average", "max", "simple")
 _LOOK_AHEAD_CHARACTERS = 1 << 19
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DecodingConfig:
-    """How token probabilities become entities.
-
-    Attributes:
-      decoder: viterbi or argmax (see transforms.tags.decode).
-      repair: conlleval or discard, for argmax.
-      aggregation: how a word's tokens become one: its `first` token, their `average`, the one with the highest
-        probability (`max`), or not at all (`simple`: entities are runs of tokens).
-    """
-
-    decoder: str = "viterbi"
-    repair: str = "conlleval"
-    aggregation: str = "first"
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("decoder", DECODERS), ("repair", REPAIRS), ("aggregation", AGGREGATIONS)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"expected --{name} to be one of {allowed}, found {getattr(self, name)!r}")
 
 
 class WindowTagger:
@@ -75,8 +53,7 @@ class WindowTagger:
         self._n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
         self._windows = windows
         self._n_tags = len(classifier.tag_set.tags)
-        self._aggregation = decoding.aggregation
-        self._decoder = Decoder(classifier.tag_set, decoder=decoding.decoder, repair=decoding.repair)
+        self._decoder = EntityDecoder(classifier.tag_set, decoding)
         self._runner = WindowRunner(
             tokenizer, classifier, batch_tokens=batch_tokens, most_tokens=windows.max_tokens, dedupe=dedupe
         )
@@ -162,14 +139,14 @@ class WindowTagger:
         for token in np.flatnonzero(~is_read):
             owner = int(np.searchsorted(columns.bounds, token, side="right")) - 1
             failures.setdefault(owner, TaggingError("uncovered", f"no window answered for token {token}"))
-        document, start, end, label, score = self._decode(group.texts, columns, probabilities)
-        keep = ~np.isin(document, list(failures))
+        found = self._decoder.decode(group.texts, columns, probabilities)
+        keep = ~np.isin(found.document, list(failures))
         return Tagging(
-            document=document[keep] + group.base,
-            start=start[keep],
-            end=end[keep],
-            label=label[keep],
-            score=score[keep],
+            document=found.document[keep] + group.base,
+            start=found.start[keep],
+            end=found.end[keep],
+            label=found.label[keep],
+            score=found.score[keep],
             tokens=np.diff(columns.bounds),
             windows=np.bincount(group.windows.document, minlength=len(group.texts)),
             failures={group.base + at: error for at, error in failures.items()},
@@ -181,48 +158,6 @@ class WindowTagger:
             },
             unknown=self._tokenizer.count_unknown(columns),
         )
-
-    def _decode(
-        self, texts: Sequence[str], columns: TokenColumns, probabilities: FloatArray
-    ) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray]:
-        """Token probabilities to (document, start, end, label, score) of entities, in code points."""
-        units = self._unit_starts(columns)
-        begin = np.searchsorted(units, columns.bounds)
-        spans = self._decoder.decode(self._aggregate(probabilities, units), begin)
-        ends = np.append(units[1:], len(columns.ids))
-        document = np.searchsorted(columns.bounds, units[spans.first], side="right") - 1
-        start = columns.start[units[spans.first]].astype(np.int64)
-        end = columns.end[ends[spans.last - 1] - 1].astype(np.int64)
-        for at, (owner, left, right) in enumerate(zip(document.tolist(), start.tolist(), end.tolist(), strict=True)):
-            surface = texts[owner][left:right]
-            # Byte-level and SentencePiece tokens carry the space before their word.
-            start[at] = left + len(surface) - len(surface.lstrip())
-            end[at] = right - (len(surface) - len(surface.rstrip()))
-        filled = end > start
-        return document[filled], start[filled], end[filled], spans.label[filled], spans.score[filled]
-
-    def _unit_starts(self, columns: TokenColumns) -> IntArray:
-        if self._aggregation == "simple":
-            return np.arange(len(columns.ids))
-        starts = columns.starts_word.copy()
-        opening = columns.bounds[:-1]
-        starts[opening[opening < len(starts)]] = True
-        return np.flatnonzero(starts)
-
-    def _aggregate(self, probabilities: FloatArray, units: IntArray) -> FloatArray:
-        """Token probabilities (n_tokens, n_tags) to those of units (n_units, n_tags)."""
-        if self._aggregation in ("simple", "first") or not len(units):
-            return probabilities[units]
-        if self._aggregation == "average":
-            counts = np.diff(np.append(units, len(probabilities)))
-            sums: FloatArray = np.add.reduceat(probabilities, units, axis=0)
-            return (sums / counts[:, None]).astype(np.float32)
-        surest = probabilities.max(axis=1)
-        peak = np.maximum.reduceat(surest, units)
-        owner = np.repeat(np.arange(len(units)), np.diff(np.append(units, len(probabilities))))
-        is_peak = np.flatnonzero(surest == peak[owner])
-        first_peak = is_peak[np.unique(owner[is_peak], return_index=True)[1]]
-        return probabilities[first_peak]
 
 
 class _Batch:

@@ -24,7 +24,7 @@ from transforms.models.backends import BackendConfig
 from transforms.models.catalog import configure_tagger, load_classifier, load_engine
 from transforms.models.checkpoint import CRF_NAME, digest_folder, find_checkpoint
 from transforms.models.engines import find_engines, open_engine
-from transforms.models.window_tagger import DecodingConfig
+from transforms.tags.entities import DecodingConfig
 from transforms.text.windows import WindowConfig
 
 _RANDOM = np.random.default_rng(1)

@@ -49,7 +49,7 @@ def test_another_model_is_told_by_everything(compare):
 
 def test_scores_are_against_gold_where_there_is_some(compare, tiny_checkpoint):
     from transforms.models.catalog import configure_tagger
-    from transforms.models.window_tagger import DecodingConfig
+    from transforms.tags.entities import DecodingConfig
 
     config = configure_tagger(
         find_checkpoint(str(tiny_checkpoint)),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import write_tokenizer
-from transforms.models.window_tagger import DecodingConfig, WindowTagger
+from transforms.models.window_tagger import WindowTagger
+from transforms.tags.entities import DecodingConfig
 from transforms.tags.schemes import build_tag_set
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig

@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 from transforms.models.backends import BackendConfig
 from transforms.models.catalog import configure_tagger
 from transforms.models.checkpoint import find_checkpoint
-from transforms.models.window_tagger import DecodingConfig
+from transforms.tags.entities import DecodingConfig
 from transforms.text.windows import WindowConfig
 
 MODEL = ROOT / "assets/model"

@@ -3,9 +3,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import ConfigError, ModelError
+from schemas.errors import ModelError
 from transforms.models import window_tagger
-from transforms.models.window_tagger import DecodingConfig
 
 SENTENCE = "Anna lives in Berlin"
 
@@ -140,26 +139,6 @@ def test_a_failure_of_the_model_gives_up_what_is_under_way_and_leaves_the_tagger
         second()
     classifier._answer = None
     assert len(_tag(tagger, [SENTENCE])[0]) == 2
-
-
-@pytest.mark.parametrize(
-    ("aggregation", "expected"),
-    [("first", [0.7, 0.3]), ("average", [0.4, 0.6]), ("max", [0.1, 0.9]), ("simple", None)],
-)
-def test_aggregate_makes_one_answer_of_a_words_tokens(build_tagger, aggregation, expected):
-    tagger, _ = build_tagger(decoding=DecodingConfig(aggregation=aggregation))
-    probabilities = np.array([[0.7, 0.3], [0.1, 0.9], [0.5, 0.5]], dtype=np.float32)
-    if expected is None:
-        np.testing.assert_array_equal(tagger._aggregate(probabilities, np.arange(3)), probabilities)
-    else:
-        merged = tagger._aggregate(probabilities, np.array([0, 2]))
-        np.testing.assert_allclose(merged, [expected, [0.5, 0.5]], rtol=1e-6)
-
-
-@pytest.mark.parametrize("option", [{"decoder": "x"}, {"repair": "x"}, {"aggregation": "x"}])
-def test_decoding_config_refuses_names_it_does_not_know(option):
-    with pytest.raises(ConfigError, match="'x'"):
-        DecodingConfig(**option)
 
 
 def test_tag_finds_every_entity_of_100_000_tokens_once(build_tagger):
