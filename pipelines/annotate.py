@@ -163,7 +163,12 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         max_document_bytes=options.max_document_bytes,
     )
     check_hints(choose_hints(options.accelerator, options.min_ram), beam_flags, device=options.device)
-    check_kept(options.keep_columns, layout=options.layout, is_routed=bool(options.route))
+    check_kept(
+        options.keep_columns,
+        layout=options.layout,
+        is_routed=bool(options.route),
+        has_probabilities=options.keep_probabilities,
+    )
     entities = _configure_entities(options)
     with watch_count("listed", "files", is_shown=options.progress) as count:
         files = _leave_out(scan_files(options.input, tell=count.tell), options.output)
@@ -176,7 +181,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
         "corpus": corpus.describe(),
         "tagger": tagger.describe(),
         "entities": entities.describe(),
-        "output": {"format": options.output_format, "layout": options.layout},
+        "output": _describe_output(options),
     }
     name = f"run={fingerprint(settings)}"
     if expected and name != expected:
@@ -240,6 +245,12 @@ def _configure_entities(options: AnnotateOptions) -> "EntityConfig":
         offset_unit=options.offset_unit,
         max_document_bytes=options.max_document_bytes,
     )
+
+
+def _describe_output(options: AnnotateOptions) -> dict[str, Any]:
+    """What shapes files beyond their entities; runs without probabilities keep the fingerprint that they had."""
+    more = {"probabilities": True} if options.keep_probabilities else {}
+    return {"format": options.output_format, "layout": options.layout, **more}
 
 
 def _read(flag: str, uri: str) -> str:
@@ -406,6 +417,11 @@ def _check_ranges(options: AnnotateOptions) -> None:
 
     if not 0 <= options.max_failed_fraction <= 1:
         raise ConfigError(f"expected --max-failed-fraction between 0 and 1, found {options.max_failed_fraction}")
+    if options.keep_probabilities and options.layout == "flat":
+        raise ConfigError(
+            "expected --layout document with --keep-probabilities, found flat, in which documents without entities "
+            "have no row"
+        )
     parse_columns(options.conll_columns)
     Prices.parse(options.price_per_hour)
     for name in ("batch_tokens", "slice_size", "report_documents"):

@@ -48,6 +48,9 @@ class AnnotateOptions:
     thresholds: str = option("file of thresholds by label; --label-threshold wins", "", metavar="FILE")
     calibrator: str = option("file of a calibrator that scores pass through", "", metavar="FILE")
     keep_below: bool = option("keep entities under their threshold in a second column", default=False)
+    keep_probabilities: bool = option(
+        "keep the probabilities of tokens too, so that --reuse decides anew by any decoder", default=False
+    )
     offset_unit: str = option("unit of start and end", "codepoint", choices=("codepoint", "utf8", "utf16"))
     window_tokens: int = option("most tokens in a window, within the model's limit", 512)
     overlap_tokens: int = option("tokens shared by neighbouring windows", 64)

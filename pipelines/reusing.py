@@ -35,6 +35,11 @@ class EarlierRun(NamedTuple):
 
         return display_uri(self.run.root)
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether it kept the probabilities of tokens, from which everything is decided."""
+        return _has_probabilities(self.run.settings)
+
 
 def open_earlier(name: str, settings: Mapping[str, Any], labels: tuple[str, ...]) -> EarlierRun | None:
     """Opens the run that a new one reuses, finished or not; none without a name.
@@ -58,15 +63,13 @@ def open_earlier(name: str, settings: Mapping[str, Any], labels: tuple[str, ...]
             f"expected --reuse of a run with --layout document, found flat, in which documents without entities have "
             f"no row; {_LEAVE}"
         )
-    decisive = ("schema_version", "tagger")
-    if differences := find_differences(*({key: each.get(key) for key in decisive} for each in (run.settings, new))):
-        first = differences[0]
-        raise ConfigError(
-            f"expected --reuse of a run with the same tagger, found {first['name']} {first['a']!r} there and "
-            f"{first['b']!r} here ({len(differences)} in all); its texts have to be read anew: {_LEAVE}"
-        )
-    _check_scores(run.settings["entities"], new["entities"], labels)
-    return EarlierRun(run, tuple(_find_changes(run.settings["entities"], new["entities"])))
+    has_probabilities = _has_probabilities(run.settings)
+    if _has_probabilities(new) and not has_probabilities:
+        raise ConfigError(f"expected --reuse of a run with --keep-probabilities too, found one without; {_LEAVE}")
+    decoding = _check_tagger(run.settings, new, has_probabilities=has_probabilities)
+    if not has_probabilities:
+        _check_scores(run.settings["entities"], new["entities"], labels)
+    return EarlierRun(run, (*decoding, *_find_changes(run.settings["entities"], new["entities"])))
 
 
 def index_earlier(earlier: EarlierRun, tagger: "TaggerConfig", store: "Store", root: str) -> "RecallConfig":
@@ -78,6 +81,7 @@ def index_earlier(earlier: EarlierRun, tagger: "TaggerConfig", store: "Store", r
       store: the new run's.
       root: where that lies.
     """
+    from transforms.models.catalog import CheckpointTaggerConfig
     from transforms.reuse.earlier import Written, read_digests
     from transforms.reuse.index import write_index
     from transforms.reuse.recall import RecallConfig
@@ -85,6 +89,7 @@ def index_earlier(earlier: EarlierRun, tagger: "TaggerConfig", store: "Store", r
     from transforms.storage.plans import count_plans
 
     run, entities = earlier.run, earlier.run.settings["entities"]
+    decided = tagger if earlier.has_probabilities and isinstance(tagger, CheckpointTaggerConfig) else None
     committed = [name for name in run.store.list(COMMITS) if len(name) == 20]
     key = hashlib.sha256("\n".join([earlier.shown, *committed]).encode()).hexdigest()[:20]
     shards = write_index(store, f"{count_plans(store):04d}-reuse-{key}", read_digests(run.store, committed))
@@ -93,10 +98,17 @@ def index_earlier(earlier: EarlierRun, tagger: "TaggerConfig", store: "Store", r
         shown=earlier.shown,
         into=root,
         shards=shards,
-        written=Written(run.taggers, bool(entities["keep_below"]), run.settings["tagger"]["tagger"] == "routed"),
+        written=Written(
+            run.taggers,
+            has_below=bool(entities["keep_below"]),
+            is_routed=run.settings["tagger"]["tagger"] == "routed",
+            has_probabilities=decided is not None,
+        ),
         unit=run.unit,
-        is_calibrated="calibrator" in entities,
+        # Probabilities are of before the calibrator.
+        is_calibrated="calibrator" in entities and decided is None,
         labels=tagger.labels,
+        tagger=decided,
     )
 
 
@@ -109,6 +121,28 @@ def read_tally(earlier: EarlierRun) -> "Tally | None":
         return Tally.from_json(json.loads(earlier.run.store.read(MANIFEST))["tally"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _has_probabilities(settings: Mapping[str, Any]) -> bool:
+    return bool(settings["output"].get("probabilities"))
+
+
+def _check_tagger(old: Mapping[str, Any], new: Mapping[str, Any], *, has_probabilities: bool) -> list[dict[str, Any]]:
+    """What the new run decodes otherwise; other differences of taggers are refused, and this too without probabilities.
+
+    Raises:
+      ConfigError: naming the first difference that is refused.
+    """
+    decisive = ("schema_version", "tagger")
+    differences = find_differences(*({key: each.get(key) for key in decisive} for each in (old, new)))
+    decoding = [each for each in differences if has_probabilities and each["name"].startswith("tagger.decoding.")]
+    if refused := [each for each in differences if each not in decoding]:
+        first = refused[0]
+        raise ConfigError(
+            f"expected --reuse of a run with the same tagger, found {first['name']} {first['a']!r} there and "
+            f"{first['b']!r} here ({len(refused)} in all); its texts have to be read anew: {_LEAVE}"
+        )
+    return decoding
 
 
 def _check_scores(old: Mapping[str, Any], new: Mapping[str, Any], labels: tuple[str, ...]) -> None:

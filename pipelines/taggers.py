@@ -69,8 +69,14 @@ def configure(options: "AnnotateOptions", *, threads: int, is_local: bool) -> "T
     if options.route and not options.adapter:
         raise ConfigError("expected --adapter with --route, which chooses among them, found none")
     tagger = _configure_adapters(setting) if options.adapter else _configure_taggers(setting)
-    if options.tune and not isinstance(tagger, CheckpointTaggerConfig):
+    if isinstance(tagger, CheckpointTaggerConfig):
+        return dataclasses.replace(tagger, keep_probabilities=options.keep_probabilities)
+    if options.tune:
         raise ConfigError("expected a single model with --tune, found other taggers; set --batch-tokens")
+    if options.keep_probabilities:
+        raise ConfigError(
+            "expected a single model with --keep-probabilities, found other taggers; leave --keep-probabilities out"
+        )
     return tagger
 
 

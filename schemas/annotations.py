@@ -25,6 +25,14 @@ ENTITY_TYPE = pa.struct(
 ADAPTER_FIELD = pa.field("adapter", pa.string(), nullable=False)
 """Where one of several taggers is chosen for each document: its name."""
 
+PROBABILITIES_FIELD = pa.field(
+    "probabilities", pa.large_list(pa.field("item", pa.float32(), nullable=False)), nullable=False
+)
+"""Where they are kept: probabilities of the document's tokens, row by row (tokens, tags), as the decoder had them.
+
+The tags are those of the run's settings, in their order.
+"""
+
 _FLAT_NAMES = {*(field.name for field in ENTITY_TYPE), "tagger", "is_below"}
 
 _PROVENANCE = [
@@ -67,22 +75,27 @@ def find_taggers(columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(column.removeprefix(start) for column in columns if column.startswith(start))
 
 
-def check_kept(names: Collection[str], *, layout: str, is_routed: bool = False) -> None:
+def check_kept(
+    names: Collection[str], *, layout: str, is_routed: bool = False, has_probabilities: bool = False
+) -> None:
     """Refuses to keep columns of the input whose names a run reads back as its own.
 
     Args:
       names: the columns.
       layout: document or flat.
       is_routed: whether a tagger is chosen for each document.
+      has_probabilities: whether probabilities of tokens are written.
 
     Raises:
       ConfigError: naming them.
     """
-    if is_routed and ADAPTER_FIELD.name in names:
-        raise ConfigError(
-            f"expected kept columns with names of their own, found {ADAPTER_FIELD.name!r}, which --route writes; "
-            "leave it out of --keep-columns"
-        )
+    writers = ((ADAPTER_FIELD, is_routed, "--route"), (PROBABILITIES_FIELD, has_probabilities, "--keep-probabilities"))
+    for field, is_written, flag in writers:
+        if is_written and field.name in names:
+            raise ConfigError(
+                f"expected kept columns with names of their own, found {field.name!r}, which {flag} writes; "
+                "leave it out of --keep-columns"
+            )
     if clash := sorted(_FLAT_NAMES & set(names)) if layout == "flat" else []:
         raise ConfigError(
             f"expected kept columns with names of their own, found {clash}; the flat layout has them already, of the "

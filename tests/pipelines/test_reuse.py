@@ -1,19 +1,23 @@
 """A run that copies from an earlier one what both have read, and ends as one that read everything itself."""
 
+import dataclasses
+import gzip
 import json
 import random
 import shutil
 import signal
 import time
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import StorageError
-from tests.conftest import KEYS
+from tests.conftest import KEYS, TAGS
 from tests.faults.children import fork
 from tests.pipelines.conftest import WORDS, read_dead, read_report, read_rows, run_folder, snapshot
+from tests.pipelines.test_calibrated import CALIBRATOR
 from transforms.storage.commits import DATA
 
 ALONE = "--batch-tokens=1"
@@ -159,6 +163,12 @@ def test_several_taggers_are_copied_together(compare, earlier, texts, tmp_path):
         (("--threshold=0.5",), ("--threshold=0.4",), "kept from score 0.5 on there, and wanted from 0.4 on here"),
         (("--threshold=0.5",), ("--threshold=0.5", "--keep-below"), "wanted from 0 on here"),
         (("--layout=flat",), (), "--layout document, found flat"),
+        ((), ("--keep-probabilities",), "a run with --keep-probabilities too, found one without"),
+        (
+            ("--keep-probabilities",),
+            ("--decoder=argmax", "--window-tokens=32", "--overlap-tokens=8"),
+            "same tagger, found tagger.windows.max_tokens 64 there and 32 here (2 in all)",
+        ),
     ],
 )
 def test_what_does_not_hold_is_refused_in_a_line(annotate, earlier, texts, tmp_path, capsys, old, new, message):
@@ -169,6 +179,147 @@ def test_what_does_not_hold_is_refused_in_a_line(annotate, earlier, texts, tmp_p
     assert message in told
     assert told.count("\n") == 1
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def odd_texts(texts):
+    """The texts, with some that are empty or hold characters of several bytes among them."""
+    return [*texts[:50], "", "Zoë Anna — Berlin 😀 Bob", " ", *texts[50:], ""]
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        ("--decoder=argmax",),
+        ("--decoder=argmax", "--repair=discard"),
+        ("--aggregation=average",),
+        ("--aggregation=max",),
+        ("--aggregation=simple", "--decoder=argmax"),
+    ],
+)
+def test_kept_probabilities_are_decoded_otherwise_without_inference(compare, earlier, odd_texts, tmp_path, decoding):
+    _write(tmp_path / "old/c.parquet", odd_texts)
+    run = earlier("--keep-probabilities", "--threshold=0.5", "--offset-unit=utf16")
+    _write(tmp_path / "new/a.parquet", odd_texts[::-1])
+    report, anew = compare(*decoding, "--threshold=0.1", "--offset-unit=utf8", reuse=run)
+    assert report["reused"]["documents"] == report["documents"] == len(odd_texts)
+    assert report["computed_tokens"] == 0 < anew["computed_tokens"]
+    assert report["windows"] > report["documents"], "some are stitched of several windows"
+
+
+def test_decoders_differ_on_these_texts(earlier, tmp_path):
+    decoded = []
+    for decoding in ((), ("--decoder=argmax",), ("--decoder=argmax", "--repair=discard"), ("--aggregation=average",)):
+        shutil.rmtree(tmp_path / "earlier", ignore_errors=True)
+        earlier(*decoding)
+        decoded.append(read_report(tmp_path / "earlier")["entities_by_label"])
+    assert all(one != other for at, one in enumerate(decoded) for other in decoded[:at])
+
+
+def test_kept_probabilities_are_decided_by_another_calibrator(compare, earlier, texts, tmp_path):
+    (tmp_path / "old.json").write_text(CALIBRATOR.to_json())
+    (tmp_path / "new.json").write_text(dataclasses.replace(CALIBRATOR, labels={}).to_json())
+    run = earlier("--keep-probabilities", "--threshold=0.3", "--calibrator", tmp_path / "old.json")
+    _write(tmp_path / "new/a.txt", texts)
+    report, _ = compare("--calibrator", tmp_path / "new.json", reuse=run)
+    assert report["computed_tokens"] == 0
+
+
+@pytest.mark.parametrize("output_format", ["parquet", "jsonl"])
+def test_probabilities_are_copied_along_and_kept_of_new_texts(compare, earlier, texts, tmp_path, output_format):
+    run = earlier("--keep-probabilities", f"--output-format={output_format}")
+    texts[30] += " Bob"
+    _write(tmp_path / "new/a.txt", texts)
+    report, _ = compare("--keep-probabilities", "--aggregation=max", reuse=run)
+    assert report["reused"]["documents"] == 199
+    for row in read_rows(tmp_path / "reusing"):
+        of_tokens = np.reshape(row["probabilities"], (row["tokens"], len(TAGS)))
+        np.testing.assert_allclose(of_tokens.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_keeping_probabilities_changes_nothing_else_and_makes_another_run(annotate, earlier, texts, tmp_path):
+    run = earlier()
+    options = (ALONE, "--slice-size=4000", "--keep-probabilities")
+    assert annotate(*options, source=tmp_path / "old", output="keeping") == 0
+    rows = read_rows(tmp_path / "keeping")
+    assert all(len(row.pop("probabilities")) == row["tokens"] * len(TAGS) for row in rows)
+    assert rows == read_rows(tmp_path / "earlier")
+    assert run_folder(tmp_path / "keeping").name != run.name
+    assert annotate("--reuse", tmp_path / "keeping", source=tmp_path / "old", output="again") == 0
+    assert run_folder(tmp_path / "again").name == run.name, "and can be reused by one that keeps none"
+
+
+def test_nothing_new_loads_no_model_to_decode_otherwise(annotate, earlier, tmp_path, monkeypatch, capsys):
+    from pipelines.__main__ import main
+    from transforms.models.catalog import CheckpointTaggerConfig
+
+    run = earlier("--keep-probabilities")
+    monkeypatch.setattr(CheckpointTaggerConfig, "load", None)
+    assert annotate("--reuse", run, "--decoder=argmax", source=tmp_path / "old", output="reusing") == 0
+    report = read_report(tmp_path / "reusing")
+    assert (report["computed_tokens"], report["reused"]["documents_fraction"]) == (0, 1.0)
+    assert main(["verify", str(tmp_path / "reusing"), "--no-progress"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--layout=flat",), "--layout document with --keep-probabilities, found flat"),
+        (("--tagger", "a=model"), "a single model with --keep-probabilities, found other taggers"),
+        (
+            ("--tagger", "a=model", "b=gazetteer:file=names.csv"),
+            "a single model with --keep-probabilities, found other taggers",
+        ),
+        (("--keep-columns", "probabilities"), "'probabilities', which --keep-probabilities writes"),
+    ],
+)
+def test_probabilities_that_cannot_be_kept_are_refused_in_a_line(
+    annotate, corpus, tmp_path, monkeypatch, capsys, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.csv").write_text("Berlin,LOC\n")
+    assert annotate("--keep-probabilities", *options, source=corpus, output="new") == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_jobs_read_runs_that_keep_probabilities(annotate, tmp_path, capsys):
+    from pipelines.__main__ import main
+
+    source = tmp_path / "gold.conll"
+    sentence = "Anna\tB-PER\nlives\tO\nin\tO\nBerlin\tB-LOC\n\n"
+    source.write_text(sentence * 20)
+    scores = []
+    for output, more in (("plain", ()), ("keeping", ("--keep-probabilities",))):
+        assert annotate("--threshold=0.2", "--keep-below", *more, source=source, output=output) == 0
+        run = run_folder(tmp_path / output)
+        evaluation = tmp_path / f"{output}-evaluation"
+        words = ["evaluate", "--gold", str(source), "--predicted", str(run), "--output", str(evaluation)]
+        assert main([*words, "--no-progress"]) == 0
+        scores.append(json.loads((evaluation / "report.json").read_text())["exact"])
+    assert scores[0] == scores[1]
+    before = snapshot(run / DATA)
+    next((run / DATA).iterdir()).unlink()
+    assert main(["verify", str(run), "--no-progress"]) == 1
+    assert main(["verify", str(run), "--repair", "--no-progress"]) == 0
+    assert {name: content for name, (_, content) in snapshot(run / DATA).items()} == {
+        name: content for name, (_, content) in before.items()
+    }
+
+
+def test_retry_keeps_probabilities_of_what_it_reads_anew(annotate, corpus, tmp_path):
+    from pipelines.__main__ import main
+
+    (corpus / "cut.txt.gz").write_bytes(gzip.compress(b"Anna lives\n" * 10)[:-20])
+    options = ("--keep-probabilities", "--bad-files", "dead-letter", "--max-failed-fraction", 1)
+    assert annotate(*options, source=corpus) == 0
+    (corpus / "cut.txt.gz").write_bytes(gzip.compress(b"Anna lives\n" * 10))
+    assert main(["retry", str(tmp_path / "out")]) == 0
+    rows = read_rows(tmp_path / "out")
+    assert len(rows) == 130
+    assert all(len(row["probabilities"]) == row["tokens"] * len(TAGS) for row in rows)
 
 
 def test_no_run_to_reuse_is_refused_in_a_line(annotate, corpus, tmp_path, capsys):

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from transforms.storage.commits import parquet_options
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -100,7 +102,7 @@ def _to_slice(table: pa.Table, source: str) -> pa.Table:
 def _write(table: pa.Table, *, n_parts: int = 1) -> tuple[int, int]:
     """Bytes of rows and of the footer of a file as a run writes it, of some parts that are alike."""
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(sink, table.schema, **parquet_options(table.schema)) as writer:
         for _ in range(n_parts):
             writer.write_table(table)
     content = sink.getvalue()

@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.annotations import ADAPTER_FIELD, ENTITY_TYPE, annotation_schema, entity_column, join_label
+from schemas.annotations import (
+    ADAPTER_FIELD,
+    ENTITY_TYPE,
+    PROBABILITIES_FIELD,
+    annotation_schema,
+    entity_column,
+    join_label,
+)
 from schemas.calibration import Calibrator, Thresholds
 from schemas.dead_letters import Imprint, count_letters, dead_letter
 from schemas.documents import find_kept, kept_column
@@ -20,7 +27,7 @@ from schemas.errors import ConfigError, RecordError
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
 from schemas.sketches import FormSketch
 from transforms.models.gathering import gather_taggings
-from transforms.models.tagger import Tagger, Tagging
+from transforms.models.tagger import FloatArray, Tagger, Tagging
 from transforms.reuse.recall import Recall
 from transforms.scoring.calibration import calibrate_scores
 from transforms.scoring.matching import count_matches
@@ -227,7 +234,11 @@ class Annotator:
     ) -> pa.Table:
         n_rows = documents.num_rows
         kept = find_kept(documents.schema)
-        own = [ADAPTER_FIELD] if tagging.chosen is not None else []
+        own: dict[pa.Field, pa.Array] = {}
+        if tagging.chosen is not None:
+            own[ADAPTER_FIELD] = pa.array(tagging.chosen, pa.string())
+        if tagging.probabilities is not None:
+            own[PROBABILITIES_FIELD] = _to_list_array(tagging.probabilities)
         schema = annotation_schema([*own, *kept], taggers=self._tagger.names, has_below=self._config.keep_below)
         owner = self._owner[tagging.label]
         entities = {
@@ -246,7 +257,7 @@ class Annotator:
             "windows": pa.array(tagging.windows, pa.int32()),
             "tokens": pa.array(tagging.tokens, pa.int32()),
             "model": pa.repeat(self._model, n_rows),
-            **({ADAPTER_FIELD.name: pa.array(tagging.chosen, pa.string())} if tagging.chosen is not None else {}),
+            **{field.name: column for field, column in own.items()},
             **{field.name: documents.column(kept_column(field.name)) for field in kept},
         }
         return pa.table([arrays[field.name] for field in schema], schema=schema)
@@ -379,6 +390,15 @@ def check_labels(config: EntityConfig, labels: Sequence[str]) -> None:
                     f"expected only labels of the model, {list(labels)}, in {flag}, found {label!r}; "
                     "give the file that was made for this model"
                 )
+
+
+def _to_list_array(probabilities: Sequence[FloatArray]) -> pa.LargeListArray:
+    """Probabilities of each text, (its tokens, tags), to a list of numbers each."""
+    offsets = np.cumsum([0, *(own.size for own in probabilities)])
+    values = np.concatenate([np.empty(0, dtype=np.float32), *(own.ravel() for own in probabilities)])
+    return pa.LargeListArray.from_arrays(
+        pa.array(offsets, pa.int64()), pa.array(values, pa.float32()), type=PROBABILITIES_FIELD.type
+    )
 
 
 def _name_calibrator(digest: str) -> str:

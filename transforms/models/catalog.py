@@ -14,7 +14,7 @@ from transforms.models.openvino_classifier import OpenvinoClassifier
 from transforms.models.tagger import Tagger, TokenClassifier
 from transforms.models.torch_classifier import TorchClassifier
 from transforms.models.window_tagger import WindowTagger
-from transforms.tags.entities import DecodingConfig
+from transforms.tags.entities import DecodingConfig, EntityDecoder
 from transforms.text.tokens import ColumnTokenizer
 from transforms.text.windows import WindowConfig
 
@@ -34,6 +34,7 @@ class CheckpointTaggerConfig:
       batch_tokens: most padded tokens in a batch.
       dedupe: compute windows with the same tokens once.
       base: reference of the base, where the checkpoint is an adapter and the base not where the adapter says.
+      keep_probabilities: give probabilities of tokens along; what is found is the same.
     """
 
     model: str
@@ -46,6 +47,7 @@ class CheckpointTaggerConfig:
     batch_tokens: int
     dedupe: bool = True
     base: str = ""
+    keep_probabilities: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -75,6 +77,33 @@ class CheckpointTaggerConfig:
         Raises:
           CheckpointError: the checkpoint or engine is not the one that the run was planned with.
         """
+        checkpoint, engine = self._find()
+        return LoadedModel(_load(checkpoint, engine, self.backend), read_tokenizer(checkpoint.folder))
+
+    def load_decoder(self) -> tuple[ColumnTokenizer, EntityDecoder]:
+        """What texts and probabilities of their tokens become entities by, without the weights.
+
+        Raises:
+          CheckpointError: as in `load`.
+        """
+        checkpoint, _ = self._find()
+        return ColumnTokenizer(read_tokenizer(checkpoint.folder)), EntityDecoder(checkpoint.tag_set, self.decoding)
+
+    def build(self, shared: "LoadedModel") -> Tagger:
+        """A tagger for one thread: its own tokenizer around the shared weights."""
+        tagger = WindowTagger(
+            ColumnTokenizer(shared.tokenizer),
+            shared.classifier,
+            windows=self.windows,
+            decoding=self.decoding,
+            batch_tokens=self.batch_tokens,
+            dedupe=self.dedupe,
+        )
+        tagger.keeps_probabilities = self.keep_probabilities
+        return tagger
+
+    def _find(self) -> tuple[Checkpoint, Engine | None]:
+        """The checkpoint, and the engine where one answers, as the run was planned with them."""
         checkpoint = find_checkpoint(self.model, scheme=self.scheme, base=self.base)
         engine = _open(checkpoint, self.backend)
         digest = _digest(checkpoint, engine)
@@ -83,18 +112,7 @@ class CheckpointTaggerConfig:
                 f"expected model {display_uri(self.model)!r} with digest {self.digest[:16]}, found {digest[:16]}; "
                 "it changed since the run was planned"
             )
-        return LoadedModel(_load(checkpoint, engine, self.backend), read_tokenizer(checkpoint.folder))
-
-    def build(self, shared: "LoadedModel") -> Tagger:
-        """A tagger for one thread: its own tokenizer around the shared weights."""
-        return WindowTagger(
-            ColumnTokenizer(shared.tokenizer),
-            shared.classifier,
-            windows=self.windows,
-            decoding=self.decoding,
-            batch_tokens=self.batch_tokens,
-            dedupe=self.dedupe,
-        )
+        return checkpoint, engine
 
 
 @dataclasses.dataclass(eq=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.models.tagger import IntArray, Tagging
+from transforms.models.tagger import FloatArray, IntArray, Tagging
 
 
 def gather_taggings(n_texts: int, parts: Sequence[tuple[IntArray, Tagging]]) -> Tagging:
@@ -20,12 +20,14 @@ def gather_taggings(n_texts: int, parts: Sequence[tuple[IntArray, Tagging]]) -> 
     order = np.argsort(document, kind="stable")
     per_text = {name: np.zeros(n_texts, dtype=np.int64) for name in ("tokens", "windows", "unknown")}
     chosen = np.full(n_texts, "", dtype=object)
+    probabilities: dict[int, FloatArray] = {}
     for places, tagging in parts:
         for name, numbers in per_text.items():
             if (own := getattr(tagging, name)) is not None:
                 numbers[places] = own
         if tagging.chosen is not None:
             chosen[places] = tagging.chosen
+        probabilities.update(zip(places.tolist(), tagging.probabilities or (), strict=False))
     return Tagging(
         document=document[order],
         start=_concatenate([tagging.start for tagging in taggings], np.int64)[order],
@@ -40,6 +42,9 @@ def gather_taggings(n_texts: int, parts: Sequence[tuple[IntArray, Tagging]]) -> 
         counts=_add_up([tagging.counts for tagging in taggings]),
         unknown=None if any(tagging.unknown is None for tagging in taggings) else per_text["unknown"],
         chosen=None if any(tagging.chosen is None for tagging in taggings) else tuple(chosen.tolist()),
+        probabilities=None
+        if any(tagging.probabilities is None for tagging in taggings)
+        else tuple(probabilities[at] for at in range(n_texts)),
     )
 
 

@@ -38,6 +38,7 @@ class Tagging:
       unknown: (n_texts,) how many of the tokens of each text stand for what the tokenizer does not know; None where it
         has no such token, or there is no tokenizer.
       chosen: (n_texts,) name of the tagger that was chosen for each text; None where there is no choice.
+      probabilities: of each text, (its tokens, tags), as they were decoded; None where they are not kept.
     """
 
     document: IntArray
@@ -53,6 +54,7 @@ class Tagging:
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unknown: IntArray | None = None
     chosen: tuple[str, ...] | None = None
+    probabilities: tuple[FloatArray, ...] | None = None
 
 
 class Tagger(Protocol):

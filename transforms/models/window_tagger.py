@@ -37,6 +37,9 @@ class WindowTagger:
       decoding: how probabilities become entities.
       batch_tokens: most padded tokens in a batch.
       dedupe: compute windows with the same tokens once.
+
+    Attributes:
+      keeps_probabilities: whether taggings hold those of tokens; they do not unless somebody wants them.
     """
 
     def __init__(
@@ -49,10 +52,10 @@ class WindowTagger:
         batch_tokens: int,
         dedupe: bool = True,
     ) -> None:
+        self.keeps_probabilities = False
         self._tokenizer = tokenizer
         self._n_special = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
         self._windows = windows
-        self._n_tags = len(classifier.tag_set.tags)
         self._decoder = EntityDecoder(classifier.tag_set, decoding)
         self._runner = WindowRunner(
             tokenizer, classifier, batch_tokens=batch_tokens, most_tokens=windows.max_tokens, dedupe=dedupe
@@ -109,7 +112,7 @@ class WindowTagger:
             self._runner.clear()
             self._drawn.clear()
             raise
-        return _join_taggings(batch.taggings())
+        return _join_taggings(batch.taggings(), has_probabilities=self.keeps_probabilities)
 
     def _prepare(self, base: int, texts: Sequence[str]) -> "_Group":
         """Texts to tokens and windows; a text that is not covered has failed."""
@@ -128,7 +131,7 @@ class WindowTagger:
             max_tokens=self._windows.max_tokens - self._n_special,
             overlap_tokens=self._windows.overlap_tokens,
         )
-        work = Work(columns, windows, failures, n_tags=self._n_tags)
+        work = Work(columns, windows, failures, n_tags=self._decoder.n_tags)
         return _Group(base, texts, columns, windows, failures, work, time.perf_counter() - started)
 
     def _finish(self, group: "_Group") -> Tagging:
@@ -141,6 +144,7 @@ class WindowTagger:
             failures.setdefault(owner, TaggingError("uncovered", f"no window answered for token {token}"))
         found = self._decoder.decode(group.texts, columns, probabilities)
         keep = ~np.isin(found.document, list(failures))
+        own = (probabilities[first:last] for first, last in itertools.pairwise(columns.bounds))
         return Tagging(
             document=found.document[keep] + group.base,
             start=found.start[keep],
@@ -157,6 +161,7 @@ class WindowTagger:
                 "decode": time.perf_counter() - started,
             },
             unknown=self._tokenizer.count_unknown(columns),
+            probabilities=tuple(own) if self.keeps_probabilities else None,
         )
 
 
@@ -219,7 +224,7 @@ def _groups(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         yield base, texts[base:]
 
 
-def _join_taggings(taggings: Sequence[Tagging]) -> Tagging:
+def _join_taggings(taggings: Sequence[Tagging], *, has_probabilities: bool) -> Tagging:
     seconds: dict[str, float] = {}
     failures: dict[int, RecordError] = {}
     unknown = [tagging.unknown for tagging in taggings if tagging.unknown is not None]
@@ -239,6 +244,7 @@ def _join_taggings(taggings: Sequence[Tagging]) -> Tagging:
         computed_tokens=sum(t.computed_tokens for t in taggings),
         seconds=seconds,
         unknown=None if len(unknown) < len(taggings) else _concatenate(unknown, np.int64),
+        probabilities=tuple(own for t in taggings for own in t.probabilities or ()) if has_probabilities else None,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers
+from schemas.annotations import ENTITY_TYPE, PROBABILITIES_FIELD, entity_column, find_taggers
 from schemas.documents import kept_column
 from schemas.errors import ConfigError
 from schemas.slices import Slice
@@ -136,14 +136,18 @@ def gather_rows(messages: Iterable[bytes], schema: pa.Schema) -> pa.Table:
 
 
 def read_batches(store: Store, name: str) -> Iterator[pa.Table]:
-    """An output file of a run to tables of some thousands of its rows."""
+    """An output file of a run to tables of some thousands of its rows; probabilities of tokens stay where they are."""
     if name.endswith(".jsonl"):
         lines = store.read(name).splitlines()
         for begin in range(0, len(lines), _BATCH_ROWS):
             yield pa.Table.from_pylist([json.loads(line) for line in lines[begin : begin + _BATCH_ROWS]])
         return
     with store.open(name) as raw:
-        for batch in pq.ParquetFile(raw).iter_batches(batch_size=_BATCH_ROWS):
+        parquet = pq.ParquetFile(raw)
+        schema = parquet.schema_arrow
+        others = [field.name for field in schema if field != PROBABILITIES_FIELD]
+        columns = others if PROBABILITIES_FIELD in schema else None
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
             yield pa.Table.from_batches([batch])
 
 

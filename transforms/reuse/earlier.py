@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.annotations import ADAPTER_FIELD, annotation_schema, entity_column
+from schemas.annotations import ADAPTER_FIELD, PROBABILITIES_FIELD, annotation_schema, entity_column
 from schemas.receipts import Receipt
 from transforms.reuse.index import KeyIndex, SliceDigests
 from transforms.storage.commits import DATA, read_receipt
@@ -39,17 +39,22 @@ class Written(NamedTuple):
       taggers: names of its taggers, each with a column of entities; a single one has none.
       has_below: whether entities under their threshold have columns too.
       is_routed: whether a tagger was chosen for each document.
+      has_probabilities: whether probabilities of tokens were kept.
     """
 
     taggers: tuple[str, ...]
     has_below: bool
     is_routed: bool
+    has_probabilities: bool = False
 
     @property
     def schema(self) -> pa.Schema:
         """Of the columns that are copied."""
-        chosen = [ADAPTER_FIELD] if self.is_routed else []
-        schema = annotation_schema(chosen, taggers=self.taggers, has_below=self.has_below)
+        others = [(ADAPTER_FIELD, self.is_routed), (PROBABILITIES_FIELD, self.has_probabilities)]
+        own = [field for field, is_written in others if is_written]
+        # Entities are decided from probabilities where there are any.
+        taggers = () if self.has_probabilities else self.taggers
+        schema = annotation_schema(own, taggers=taggers, has_below=self.has_below)
         return pa.schema([field for field in schema if field.name not in ("id", "source", "row", "model")])
 
     def entity_columns(self) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ second drivers all meet at one operation of the store. Names come from slice ids
 
 import dataclasses
 import hashlib
+import io
 import json
 import uuid
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.annotations import annotation_schema, entity_column, find_taggers, flat_schema
+from schemas.annotations import PROBABILITIES_FIELD, annotation_schema, entity_column, find_taggers, flat_schema
 from schemas.dead_letters import DEAD_LETTER_SCHEMA
 from schemas.errors import ConfigError, StorageError
 from schemas.manifest import dump_json
@@ -225,6 +226,20 @@ def _final_name(slice_: Slice, folder: str, output_format: str) -> str:
     return f"{folder}/{slice_.name}.{'parquet' if folder == DEAD else output_format}"
 
 
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """How a run writes Parquet: options of pyarrow's writer for files of a schema."""
+    options = {"compression": "zstd", "write_page_checksum": True}
+    if PROBABILITIES_FIELD not in schema:
+        return options
+    # Hardly two of them are the same, so that a dictionary makes them longer; byte by byte they pack best.
+    empty = io.BytesIO()
+    pq.write_table(schema.empty_table(), empty)
+    paths = [column.path for column in pq.ParquetFile(empty).schema]
+    numbers = [path for path in paths if path.partition(".")[0] == PROBABILITIES_FIELD.name]
+    others = [path for path in paths if path not in numbers]
+    return {**options, "use_dictionary": others, "use_byte_stream_split": numbers}
+
+
 class _FileWriter:
     """One output file of an attempt, hashed as it is written."""
 
@@ -236,9 +251,7 @@ class _FileWriter:
         self._rows = 0
         self._parquet: pq.ParquetWriter | None = None
         if format_ == "parquet":
-            self._parquet = pq.ParquetWriter(
-                pa.PythonFile(self._raw, mode="w"), schema, compression="zstd", write_page_checksum=True
-            )
+            self._parquet = pq.ParquetWriter(pa.PythonFile(self._raw, mode="w"), schema, **parquet_options(schema))
 
     def write(self, table: pa.Table) -> None:
         self._rows += table.num_rows

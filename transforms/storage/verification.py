@@ -23,6 +23,7 @@ from transforms.storage.manifests import MANIFEST, SUCCESS, OutputFiles, read_ou
 from transforms.storage.store import Store
 
 _CHUNK_BYTES = 1 << 20
+_BATCH_ROWS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,6 @@ def _read_rows(store: Store, name: str, slice_id: str) -> tuple[int, str]:
         if name.endswith(".jsonl"):
             return sum(isinstance(json.loads(line), dict) for line in raw), slice_id
         parquet = pq.ParquetFile(raw, page_checksum_verification=True)
-        rows = sum(batch.num_rows for batch in parquet.iter_batches())
+        rows = sum(batch.num_rows for batch in parquet.iter_batches(batch_size=_BATCH_ROWS))
         metadata = parquet.schema_arrow.metadata or {}
         return rows, metadata.get(b"spanmill.slice", b"").decode(errors="replace")

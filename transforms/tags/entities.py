@@ -65,10 +65,15 @@ class EntityDecoder:
     Args:
       tag_set: the tags of the model and what it has learned of their order.
       config: how.
+
+    Attributes:
+      labels: labels of the tags, which entities name by index.
+      n_tags: how many tags there are.
     """
 
     def __init__(self, tag_set: TagSet, config: DecodingConfig) -> None:
         self.labels = tag_set.labels
+        self.n_tags = len(tag_set.tags)
         self._aggregation = config.aggregation
         self._decoder = Decoder(tag_set, decoder=config.decoder, repair=config.repair)
 

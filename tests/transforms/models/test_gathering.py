@@ -30,6 +30,7 @@ def _tag(counts, shift=0):
         counts={"answers": 2},
         unknown=numbers + 2,
         chosen=tuple(f"tagger-{number}" for number in numbers),
+        probabilities=tuple(np.full((number, 2), number, dtype=np.float32) for number in numbers),
     )
 
 
@@ -40,7 +41,8 @@ def _take(tagging, places):
     per_text = {name: getattr(tagging, name)[places] for name in ("tokens", "windows", "unknown")}
     document = np.searchsorted(places, tagging.document[chosen])
     names = tuple(tagging.chosen[place] for place in places)
-    return dataclasses.replace(tagging, document=document, **columns, **per_text, chosen=names)
+    own = tuple(tagging.probabilities[place] for place in places)
+    return dataclasses.replace(tagging, document=document, **columns, **per_text, chosen=names, probabilities=own)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=12))
@@ -51,6 +53,7 @@ def test_parts_of_a_tagging_make_the_whole_again(texts):
     for name in ("document", "start", "end", "label", "score", "tokens", "windows", "unknown"):
         assert getattr(gathered, name).tolist() == getattr(whole, name).tolist()
     assert gathered.chosen == whole.chosen
+    assert [own.tolist() for own in gathered.probabilities] == [own.tolist() for own in whole.probabilities]
     assert gathered.score.dtype == np.float32
     assert (gathered.computed_tokens, gathered.seconds, gathered.counts) == (
         3 * len(texts),
@@ -67,6 +70,9 @@ def test_failures_are_told_by_the_place_of_their_text():
 
 
 def test_what_one_part_does_not_count_is_not_counted():
-    parts = [(np.array([0]), _tag([1])), (np.array([1]), dataclasses.replace(_tag([1]), unknown=None, chosen=None))]
+    parts = [
+        (np.array([0]), _tag([1])),
+        (np.array([1]), dataclasses.replace(_tag([1]), unknown=None, chosen=None, probabilities=None)),
+    ]
     gathered = gather_taggings(2, parts)
-    assert (gathered.unknown, gathered.chosen) == (None, None)
+    assert (gathered.unknown, gathered.chosen, gathered.probabilities) == (None, None, None)

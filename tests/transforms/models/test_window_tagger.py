@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import ModelError
 from transforms.models import window_tagger
+from transforms.tags.entities import DecodingConfig, EntityDecoder
+from transforms.text.tokens import ColumnTokenizer
 
 SENTENCE = "Anna lives in Berlin"
 
@@ -39,6 +41,25 @@ def test_tag_counts_the_tokens_that_the_tokenizer_does_not_know(build_tagger, mo
     monkeypatch.setattr(window_tagger, "_LOOK_AHEAD_CHARACTERS", 5)
     assert build_tagger()[0].tag(texts).unknown.tolist() == [1, 0, 0, 3] * 3, "whatever the texts are grouped with"
     assert build_tagger()[0].tag([]).unknown.tolist() == []
+
+
+def test_probabilities_are_kept_as_they_are_decoded_and_only_on_request(build_tagger, tokenizer_json):
+    texts = [SENTENCE, "", "word " * 40 + SENTENCE, "Anna"] * 2
+    tagger, classifier = build_tagger()
+    assert tagger.tag(texts).probabilities is None
+    tagger.keeps_probabilities = True
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(window_tagger, "_LOOK_AHEAD_CHARACTERS", 100)
+        tagging = tagger.tag(texts)
+    assert [own.shape for own in tagging.probabilities] == [(n_tokens, 5) for n_tokens in tagging.tokens]
+    columns = ColumnTokenizer(tokenizer_json).tokenize(texts)
+    found = EntityDecoder(classifier.tag_set, DecodingConfig()).decode(
+        texts, columns, np.concatenate(tagging.probabilities)
+    )
+    for name in found._fields:
+        assert getattr(found, name).tolist() == getattr(tagging, name).tolist()
+    assert len(found.label) == 10
+    assert tagger.tag([]).probabilities == ()
 
 
 def test_tag_finds_a_sentence_at_every_offset_of_a_long_text_once(build_tagger):

@@ -5,7 +5,7 @@ import hashlib
 import pyarrow as pa
 import pytest
 
-from schemas.annotations import annotation_schema
+from schemas.annotations import PROBABILITIES_FIELD, annotation_schema
 from schemas.receipts import Tally
 from schemas.slices import FileRef, Slice
 from transforms.storage.commits import SliceWriter
@@ -22,7 +22,8 @@ def commit():
 
     def run(store, number, texts, *, output_format="parquet", has_below=False, **columns):
         slice_ = Slice(FileRef(f"/in/{number}.txt", 100, "1"), "txt", 0, 100, 0, len(texts), number)
-        columns = {name: columns.get(name, [[] for _ in texts]) for name in ("entities", "below")}
+        own = [PROBABILITIES_FIELD] if "probabilities" in columns else []
+        columns = {name: columns.get(name, [[] for _ in texts]) for name in ("entities", "below", "probabilities")}
         rows = [
             {
                 "id": "",
@@ -37,7 +38,7 @@ def commit():
             for at, text in enumerate(texts)
         ]
         writer = SliceWriter(store, slice_, output_format=output_format, layout="document", metadata={}, attempts=1)
-        table = pa.Table.from_pylist(rows, schema=annotation_schema(has_below=has_below))
+        table = pa.Table.from_pylist(rows, schema=annotation_schema(own, has_below=has_below))
         writer.write(table, (), Tally(documents=len(texts)))
         return writer.commit()
 

@@ -128,6 +128,7 @@ def test_a_slice_that_is_not_committed_has_no_digests(memory_store):
         (_WRITTEN, ["digest", "entities", "windows", "tokens"]),
         (Written(("a", "b"), has_below=False, is_routed=True), ["digest", "entities_a", "entities_b", "windows"]),
         (Written(("",), has_below=True, is_routed=False), ["digest", "entities", "below", "windows", "tokens"]),
+        (Written(("",), has_below=True, is_routed=False, has_probabilities=True), ["digest", "windows", "tokens"]),
     ],
 )
 def test_only_what_is_copied_is_read(written, names):

@@ -3,10 +3,12 @@
 import hashlib
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.annotations import PROBABILITIES_FIELD
 from schemas.errors import ConfigError, StorageError
 from schemas.receipts import Tally
 from transforms.storage import commits
@@ -30,6 +32,23 @@ def test_commit_publishes_what_was_written(store, make_slice, make_writer, make_
     assert store.list("data") == [f"{slice_.name}.parquet"]
     assert read_table(store, f"data/{slice_.name}.parquet").equals(make_annotations("id-0-0", "id-0-1", "id-0-2"))
     assert store.list("_attempts") == []
+
+
+def test_probabilities_are_packed_byte_by_byte_and_read_back_as_they_were(memory_store, make_slice, make_annotations):
+    slice_ = make_slice(rows=3)
+    writer = make_empty_writer(memory_store, slice_)
+    numbers = np.random.default_rng(0).dirichlet(np.full(9, 0.01), 3000).astype(np.float32)
+    own = pa.array([part.ravel() for part in np.split(numbers, 3)], PROBABILITIES_FIELD.type)
+    table = make_annotations("a", "b", "c").append_column(PROBABILITIES_FIELD, own)
+    writer.write(table, (), Tally(documents=3))
+    (file,) = writer.commit().files
+    assert read_table(memory_store, file["final"]).equals(table)
+    with memory_store.open(file["final"]) as raw:
+        group = pq.ParquetFile(raw).metadata.row_group(0)
+    columns = [group.column(at) for at in range(group.num_columns)]
+    encodings = {column.path_in_schema.partition(".")[0]: column.encodings for column in columns}
+    assert "BYTE_STREAM_SPLIT" in encodings["probabilities"]
+    assert "RLE_DICTIONARY" in encodings["digest"], "others are as they were"
 
 
 def test_commit_returns_the_receipt_that_is_stored(store, make_slice, make_writer):
