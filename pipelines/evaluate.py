@@ -12,7 +12,7 @@ from pipelines.progress import watch_clock
 from pipelines.running import RESULTS, listed_inputs, open_output, read_results, run_pipeline
 from pipelines.runs import CompleteRun, choose_buckets, open_complete_run
 from pipelines.signals import stopping_on_signals
-from schemas.errors import ConfigError, FileError
+from schemas.errors import ConfigError, FileError, StorageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -234,7 +234,7 @@ def _is_run(predicted: Sequence[str]) -> bool:
 
     try:
         return len(predicted) == 1 and bool(find_run(predicted[0]))
-    except (OSError, ValueError):
+    except (OSError, ValueError, StorageError):
         # What cannot be looked at is refused with its own words where files are listed.
         return False
 

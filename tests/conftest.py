@@ -6,6 +6,7 @@ real one; use it where answers count.
 
 import json
 import os
+import socket
 import uuid
 from pathlib import Path
 
@@ -83,6 +84,15 @@ def base(tmp_path_factory):
 KEYS = {"key": "testing", "secret": "testing"}
 
 
+def _set_s3(monkeypatch, endpoint: str) -> None:
+    import s3fs
+
+    # A client keeps the address it was made with.
+    s3fs.S3FileSystem.clear_instance_cache()
+    for key, value in (("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "testing")):
+        monkeypatch.setenv(f"AWS_{key}", value)
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint():
     """A real server that speaks S3, on a port of its own."""
@@ -96,6 +106,27 @@ def s3_endpoint():
     s3fs.S3FileSystem(**KEYS, endpoint_url=endpoint).mkdir("bucket")
     yield endpoint
     server.stop()
+
+
+@pytest.fixture
+def dead_s3(monkeypatch):
+    """The address of an S3 server that does not answer, as a person would have set it."""
+    import s3fs
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
+    _set_s3(monkeypatch, endpoint)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    yield endpoint
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def live_s3(s3_endpoint, monkeypatch):
+    """The address of an S3 server with one bucket, `bucket`, as a person would have set it."""
+    _set_s3(monkeypatch, s3_endpoint)
+    return s3_endpoint
 
 
 @pytest.fixture

@@ -173,3 +173,45 @@ def test_what_is_wrong_with_gates_gets_one_line(text, message, registry, taggers
     status, _, err = registry("promote", first, "--gates", gates)
 
     assert (status, message in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["registry", "list"],
+        ["registry", "promote", "0123abcd", "--force", "it is urgent"],
+        ["registry", "rollback"],
+        ["registry", "gc"],
+        ["annotate", "--input", "a.txt", "--output", "out", "--model", "registry:champion"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_registry_that_does_not_answer_is_told_in_one_line(words, dead_s3, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("Anna\n")
+
+    assert main([*words, "--registry", "s3://bucket/models"]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("spanmill: cannot reach 's3://bucket/models': ")
+    assert dead_s3 in line
+
+
+def test_a_bucket_that_is_not_there_is_told_in_one_line(live_s3, tiny_checkpoint, capsys):
+    place = ["--registry", "s3://no-bucket/models"]
+    assert main(["registry", "list", *place]) == 2
+    assert "expected a registry at 's3://no-bucket/models', found no checkpoint" in capsys.readouterr().err
+    assert main(["registry", "add", str(tiny_checkpoint), *place]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("spanmill: cannot reach 's3://no-bucket/models': ")
+
+
+def test_an_output_that_does_not_answer_is_told_in_one_line(dead_s3, tiny_checkpoint, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("Anna\n")
+    words = ["--input", str(tmp_path / "a.txt"), "--model", str(tiny_checkpoint), "--no-progress"]
+
+    assert main(["annotate", *words, "--output", "s3://bucket/out"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("spanmill: cannot write to --output 's3://bucket/out': ")
+    assert dead_s3 in line

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 import fsspec
 
 from schemas.errors import ConfigError
-from schemas.slices import display_uri
+from schemas.slices import display_text, display_uri
 from transforms.storage.objects import ObjectStore, supports_put_if_absent
 from transforms.storage.posix import PosixStore
 
@@ -53,9 +53,13 @@ def open_store(root: str) -> Store:
     """The store for a path or URL.
 
     Raises:
-      ConfigError: the store cannot put a file if absent, so that two workers could both win.
+      ConfigError: there is no client for the URL, or the store cannot put a file if absent, so that two workers could
+        both win.
     """
-    fs, path = fsspec.core.url_to_fs(root)
+    try:
+        fs, path = fsspec.core.url_to_fs(root)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"cannot open {display_uri(root)!r}: {display_text(str(error))}") from error
     if "file" in fs.protocol:
         return PosixStore(path)
     if not supports_put_if_absent(fs):

@@ -106,6 +106,9 @@ def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str)
     except OSError as error:
         yield f"cannot be read: {error.strerror or 'its store gives no reason'}"
         return
+    except StorageError as error:
+        yield f"cannot be read: {error}"
+        return
     if (size, digest) != (file["size_bytes"], file["sha256"]):
         expected = f"{file['size_bytes']:,} bytes with SHA-256 {file['sha256'][:16]}"
         yield f"expected {expected}, found {size:,} with {digest[:16]}"

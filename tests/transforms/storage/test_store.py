@@ -219,6 +219,44 @@ def test_open_store_takes_s3(s3_endpoint, monkeypatch):
     assert (store.put_if_absent("a", b"one"), store.put_if_absent("a", b"two")) == (True, False)
 
 
+USES = {
+    "read": lambda store: store.read("a"),
+    "size": lambda store: store.size("a"),
+    "list": lambda store: store.list("a"),
+    "put": lambda store: store.put("a", b"1"),
+    "put_if_absent": lambda store: store.put_if_absent("a", b"1"),
+    "open": lambda store: store.open("a"),
+    "publish": lambda store: store.publish("a", "b"),
+    "delete": lambda store: store.delete("a"),
+    "walk": lambda store: list(store.walk()),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_server_that_does_not_answer_is_told_with_the_place(use, dead_s3):
+    store = open_store("s3://bucket/run")
+    with pytest.raises(StorageError, match=r"cannot reach 's3://bucket/run': .*AWS_ENDPOINT_URL") as caught:
+        USES[use](store)
+    assert dead_s3 in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("use", ["put", "put_if_absent"])
+def test_a_bucket_that_is_not_there_is_told_with_the_place(use, live_s3):
+    with pytest.raises(StorageError, match=r"cannot reach 's3://no-bucket/run': .*bucket does not exist; check the"):
+        USES[use](open_store("s3://no-bucket/run"))
+
+
+def test_nothing_is_found_in_a_bucket_that_is_not_there(live_s3):
+    store = open_store("s3://no-bucket/run")
+    assert (store.list(""), store.size("a"), list(store.walk())) == ([], None, [])
+
+
+def test_open_store_refuses_a_protocol_without_a_client():
+    with pytest.raises(ConfigError, match="cannot open 'nosuch://me/run': Protocol not known: nosuch"):
+        open_store("nosuch://me/run")
+
+
 @pytest.mark.parametrize("root", ["ftp://me:secret@localhost/run", "zip:///tmp/none.zip", "data:,x"])
 def test_open_store_refuses_a_store_without_conditional_writes(root, monkeypatch):
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: (_FakePlainFs(), url))
