@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import dataclasses
 import io
+import itertools
 import logging
 import sys
 import types
@@ -115,6 +116,7 @@ def parse_options(
     defaults, config_flags = read_config(Path(config), options) if config else ({}, [])
     if config_flags:
         check_beam_flags(config_flags, options, has_beam=has_beam, where=f" from [beam] in {config!r}")
+    _check_switches(arguments, beam_flags, options)
     check_beam_flags(beam_flags, options, has_beam=has_beam)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     merged = {**defaults, **values}
@@ -129,6 +131,21 @@ def parse_options(
         if field.default is dataclasses.MISSING and merged[field.name] in ("", ("",)):
             raise ConfigError(f"expected a value for {_spell(field)}, found none")
     return options(**merged), [*config_flags, *beam_flags]
+
+
+def _check_switches(arguments: Sequence[str], left: Sequence[str], options: type) -> None:
+    """Refuses a value after an option that takes none.
+
+    Raises:
+      ConfigError: naming the option.
+    """
+    hints = typing.get_type_hints(options)
+    switches = {_spell(field): field for field in dataclasses.fields(options) if hints[field.name] is bool}
+    for flag, value in itertools.pairwise(arguments):
+        if flag in switches and value in left[:1]:
+            raise ConfigError(
+                f"expected no value after {flag}, found {value!r}; {flag} alone says yes, --no-{flag[2:]} no"
+            )
 
 
 def read_config(path: Path, options: type) -> tuple[dict[str, Any], list[str]]:

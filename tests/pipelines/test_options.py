@@ -14,6 +14,7 @@ class CopyOptions:
     target: str = option("where to", metavar="TARGET", is_positional=True)
     names: tuple[str, ...] = option("what", (), metavar="NAME")
     limit: int = option("how many", 20)
+    deep: bool = option("folders too", default=False)
 
 
 def parse(*arguments):
@@ -45,6 +46,7 @@ def test_positional_options_stand_before_a_flag_of_many_values():
         (["", "b"], "expected a value for SOURCE, found none"),
         (["a", "b", "c"], "expected a flag, found 'c'"),
         (["a", "b", "--source", "c"], "unknown flag '--source'"),
+        (["a", "b", "--deep", "false"], "expected no value after --deep, found 'false'; --deep alone says yes, --no-"),
     ],
 )
 def test_positional_options_that_are_wrong_are_named_as_in_the_help(arguments, message):
