@@ -128,7 +128,9 @@ def _plan(options: SelectOptions) -> _Job:
             f"expected input that can be read again, found {hidden[0].file.source!r}, which was given with a password "
             "or query that a run does not keep"
         )
-    shares = plan_shares(way, config, options.n, options.random)
+    # Where more is asked for than there is, chance draws its share of what there is.
+    n_documents = sum(opened.slices.column("rows").to_pylist())
+    shares = plan_shares(way, config, options.n, options.random * min(1.0, n_documents / options.n))
     known, files = _read_known(options.known) if options.known else (None, [])
     settings = {
         "by": render_spec(way, config),
@@ -337,6 +339,12 @@ def _show(options: SelectOptions, selection: "Selection") -> None:
     if left_out := _describe_left_out(counts):
         print(f"left out     {left_out}")
     print(f"selection    {options.output.rstrip('/')}/{SELECTION}")
+    if chosen.get(_NOVELTY) and not options.known:
+        print(
+            "spanmill: without --known, novelty looks for names that are rare in the run; give the files that the "
+            "model was trained on to look for those it has not seen",
+            file=sys.stderr,
+        )
     if total < options.n:
         left = "; the others have the same texts or score 0" if counts["eligible"] > total else ""
         print(f"spanmill: chose {total:,} of the {options.n:,} documents asked for{left}", file=sys.stderr)

@@ -131,6 +131,12 @@ def test_novelty_without_training_files_likes_what_is_rare_in_the_run(select, fi
     assert scores_of(chosen) == pytest.approx([score for score, _ in expected[:10]], abs=1e-6)
 
 
+def test_novelty_without_training_files_says_what_it_looks_for(finished, tmp_path, capsys):
+    words = ["select", finished / "run", "--by", "novelty", "--n", "5", "--random", "0", "--output", tmp_path / "novel"]
+    assert main(list(map(str, words))) == 0
+    assert "without --known, novelty looks for names that are rare in the run" in capsys.readouterr().err
+
+
 def test_diverse_documents_have_different_words(select):
     chosen = select("--by", "diverse", "--n", "10", "--random", "0")
     assert len({frozenset(document["text"].split()) for document in chosen}) > 5
@@ -168,6 +174,12 @@ def test_all_documents_can_be_drawn_and_a_text_is_chosen_once(select, capsys):
     assert {"👍 Anna lives in\r\nBerlin\tnow", "twice Anna", "Anna " * 200} <= set(texts)
     assert "" not in texts
     assert "chose 93 of the 500 documents asked for" in capsys.readouterr().err
+
+
+def test_chance_draws_its_share_of_what_there_is_where_more_is_asked_for(select):
+    chosen = select("--by", "diverse", "--n", "500", "--max-tokens", "0")
+    ways = [document["chosen_by"] for document in chosen]
+    assert (ways.count("random"), len(ways)) == (10, 93)
 
 
 def test_suggestions_are_the_kept_entities_in_code_points(select, finished):
