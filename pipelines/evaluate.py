@@ -189,11 +189,12 @@ class _Join:
 
 
 def _plan(options: EvaluateOptions) -> _Job:
+    from transforms.corpora.files import list_in_order
     from transforms.pairing.tagged import TagConfig, TaggedTable
     from transforms.scoring.evaluation import EvaluationConfig
 
     _check_ranges(options)
-    gold = _list_in_order(options.gold, "--gold")
+    gold = list_in_order(options.gold, flag="--gold")
     label_map = map_labels(options)
     scheme = find_scheme(options, gold, has_predicted=not options.predicted)
     tags = TagConfig(scheme=scheme, predicted_scheme=scheme, repair=options.repair, label_map=label_map)
@@ -219,14 +220,6 @@ def _plan(options: EvaluateOptions) -> _Job:
         "training files": list(options.train),
     }
     return _Job(options=options, tags=tags, scoring=scoring, tagged=tagged, joined=joined, settings=settings)
-
-
-def _list_in_order(patterns: Sequence[str], flag: str) -> list["FileRef"]:
-    """Files in the order in which they were given, those of one pattern by name: so files of both sides are paired."""
-    from transforms.corpora.files import list_files
-
-    files = {file.uri: file for pattern in patterns for file in list_files([pattern], flag=flag)}
-    return list(files.values())
 
 
 def _is_run(predicted: Sequence[str]) -> bool:
@@ -259,10 +252,12 @@ def _find_predicted_scheme(options: EvaluateOptions, files: "TaggedFiles", schem
 
 def _plan_tagged(options: EvaluateOptions, gold: Sequence["FileRef"]) -> Iterator["TaggedFiles"]:
     """Pairs the files of both sides, in order of name."""
+    from transforms.corpora.files import list_in_order
     from transforms.corpora.formats import format_of
     from transforms.pairing.tagged import TaggedFiles
 
-    predicted = _list_in_order(options.predicted, "--predicted") if options.predicted else [None] * len(gold)
+    # Files of both sides are paired.
+    predicted = list_in_order(options.predicted, flag="--predicted") if options.predicted else [None] * len(gold)
     corpus = configure_corpus(options, gold)
     for file in [*filter(None, predicted), *gold]:
         found = format_of(file, corpus)

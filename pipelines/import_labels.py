@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transforms.labelling.formats import AnswerFile
 
 DESCRIPTION = "Read documents back that people have labelled, check them, and write files for spanmill train."
+_SHOWN = 5
 ANSWERS, LABELLED_FILE, REJECTS, REPORT = "answers.parquet", "labelled.parquet", "rejects.jsonl", "import.json"
 
 
@@ -32,7 +33,8 @@ class ImportOptions:
     format: str = option("format of the files", "auto", choices=("auto", "label-studio", "doccano", "prodigy", "conll"))
     labels: tuple[str, ...] = option("labels that may occur (default: those of the selection)", (), metavar="LABEL")
     on_conflict: str = option(
-        "where annotators differ: take the first answer, what most of them marked, or drop the document",
+        "where annotators differ: take the first answer in the order of the files and of what they hold, what most of "
+        "them marked, or drop the document",
         "majority",
         choices=("first", "majority", "drop"),
     )
@@ -80,12 +82,9 @@ def run(options: ImportOptions) -> int:
     )
     report = outcome.describe()
     _write(options, outcome, report)
-    _show(options, report)
+    _show(options, report, outcome.refusals)
     if not resolved:
-        raise ConfigError(
-            f"expected labelled documents of the selection, found none; {len(outcome.refusals):,} answers were "
-            f"refused, see {options.output.rstrip('/')}/{REJECTS}"
-        )
+        raise ConfigError(_explain_none(options, outcome))
     return 0
 
 
@@ -154,12 +153,12 @@ class _Outcome:
 
 
 def _read_files(options: ImportOptions) -> list["AnswerFile"]:
-    from transforms.corpora.files import list_files
+    from transforms.corpora.files import list_in_order
     from transforms.labelling.formats import read_answers
 
     unit = "" if options.offset_unit == "auto" else options.offset_unit
     try:
-        listed = list_files(options.files, flag="FILE")
+        listed = list_in_order(options.files, flag="FILE")
         return [read_answers(file, format_=options.format, unit=unit) for file in listed]
     except (FileError, StorageError) as error:
         raise ConfigError(str(error)) from error
@@ -197,6 +196,18 @@ def _resolve(
     return resolved, dropped
 
 
+def _explain_none(options: ImportOptions, outcome: _Outcome) -> str:
+    """Why there is nothing to train on."""
+    found = "expected labelled documents of the selection, found none"
+    if strange := [file for file in outcome.files if file.looks_like]:
+        first = strange[0]
+        return f"{found}; {first.source!r} looks like {first.looks_like}, not {first.format}: leave --format out"
+    if outcome.refusals:
+        place = f"{options.output.rstrip('/')}/{REJECTS}"
+        return f"{found}; {len(outcome.refusals):,} answers were refused, see {place}"
+    return f"{found}; nobody has answered yet, or all were skipped: export what was labelled"
+
+
 def _write(options: ImportOptions, outcome: _Outcome, report: Mapping[str, Any]) -> None:
     from schemas.manifest import dump_json
     from schemas.slices import display_text, display_uri
@@ -230,7 +241,7 @@ def _write(options: ImportOptions, outcome: _Outcome, report: Mapping[str, Any])
         raise ConfigError(f"cannot write to --output {shown!r}: {display_text(str(error))}") from error
 
 
-def _show(options: ImportOptions, report: Mapping[str, Any]) -> None:
+def _show(options: ImportOptions, report: Mapping[str, Any], refusals: Sequence["Refusal"]) -> None:
     counts = report["counts"]
     total = report["selection"]["documents"]
     print(
@@ -240,12 +251,18 @@ def _show(options: ImportOptions, report: Mapping[str, Any]) -> None:
     if report["refused"]:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in report["refused"].items())
         print(f"refused      {reasons}; see {options.output.rstrip('/')}/{REJECTS}")
+        for refusal in refusals[:_SHOWN]:
+            who = refusal.place or refusal.annotator
+            print(f"             {refusal.file}, {who}: {refusal.message}")
+        if len(refusals) > _SHOWN:
+            print(f"             and {len(refusals) - _SHOWN:,} more")
     print(f"entities     {', '.join(f'{number:,} {label}' for label, number in report['labels'].items()) or 'none'}")
     for each in report["agreement"]:
         kappa = "none" if each["kappa"] is None else f"{each['kappa']:.3f}"
         names = " and ".join(each["annotators"])
         print(f"agreement    {names}: F1 {each['f1']:.3f}, kappa {kappa}, {each['documents']:,} documents")
-    print(f"to train on  {options.output.rstrip('/')}/*.conll")
+    if counts["labelled"]:
+        print(f"to train on  {options.output.rstrip('/')}/*.conll")
     if 10 * counts["inside_words"] > sum(report["labels"].values()):
         print(
             f"spanmill: {counts['inside_words']:,} entities begin or end inside a word; "

@@ -152,7 +152,7 @@ def test_who_when_which_and_how_are_kept(selected, documents, answer, import_lab
 @pytest.mark.parametrize(
     ("rule", "spans", "rules"),
     [
-        ("first", [(0, 3, "PER")], {"agreed": 1, "first": 1}),
+        ("first", [(0, 3, "PER"), (4, 10, "LOC"), (11, 15, "PER")], {"agreed": 1, "first": 1}),
         ("majority", [(0, 3, "PER"), (11, 15, "PER")], {"agreed": 1, "majority": 1}),
         ("drop", None, {"agreed": 1}),
     ],
@@ -175,6 +175,14 @@ def test_annotators_who_differ_are_measured_and_a_rule_decides(rule, spans, rule
     assert [reject["reason"] for reject in rejects] == (["conflict"] if rule == "drop" else [])
 
 
+def test_the_first_answer_is_that_of_the_file_that_is_named_first(answer, import_labels, tmp_path):
+    anna, zoe = answer("anna", ("d4", [(0, 3, "PER")])), answer("zoe", ("d4", [(4, 10, "LOC")]))
+    import_labels(zoe, anna, "--on-conflict", "first")
+    assert spans_of(read_labelled(tmp_path)["d4"]) == [(4, 10, "LOC")]
+    import_labels(tmp_path / "anna*", zoe, "--on-conflict", "first")
+    assert spans_of(read_labelled(tmp_path)["d4"]) == [(0, 3, "PER")]
+
+
 def test_what_is_refused_is_told_with_the_reason_and_not_the_text(answer, documents, import_labels, tmp_path):
     path = answer("eva", ("d2", [(0, 4, "PERSON")]), ("d4", [(0, 5, "PER"), (4, 10, "LOC")]), ("d3", []))
     stranger = tmp_path / "ben.jsonl"
@@ -182,13 +190,14 @@ def test_what_is_refused_is_told_with_the_reason_and_not_the_text(answer, docume
     report, printed = import_labels(path, stranger)
     assert report["refused"] == {"overlap": 1, "unknown_document": 1, "unknown_label": 1}
     assert "refused      1 overlap, 1 unknown_document, 1 unknown_label" in printed.out
+    assert f"{path}, record 2: expected entities that do not overlap, found 1 that do" in printed.out
     rejects = read_rejects(tmp_path)
     assert [(reject["reason"], reject["place"]) for reject in rejects] == [
-        ("unknown_document", "record 1"),
         ("unknown_label", "record 1"),
         ("overlap", "record 2"),
+        ("unknown_document", "record 1"),
     ]
-    assert rejects[1]["digest"] == documents["d2"]["digest"]
+    assert rejects[0]["digest"] == documents["d2"]["digest"]
     assert "Secret" not in (tmp_path / "labels/rejects.jsonl").read_text() + printed.out + printed.err
     assert report["counts"]["unlabelled"] == 5
 
@@ -197,6 +206,12 @@ def test_labels_beyond_those_of_the_model_can_be_let_in(answer, import_labels):
     path = answer("eva", ("d2", [(0, 4, "PERSON")]))
     report, _ = import_labels(path, "--labels", "PERSON", "LOC")
     assert report["labels"] == {"PERSON": 1}
+
+
+def test_a_file_that_is_read_as_another_format_is_told(selected, import_labels):
+    path = selected / "selection/doccano.jsonl"
+    _, printed = import_labels(path, "--format", "prodigy", status=2)
+    assert printed.err.endswith(f"{str(path)!r} looks like doccano, not prodigy: leave --format out\n")
 
 
 def test_skipped_documents_are_counted(answer, import_labels, tmp_path):
@@ -232,7 +247,9 @@ def test_an_import_without_labels_leaves_those_of_before(selected, documents, an
 
     import_labels(answer("eva", (next(iter(documents)), [])))
     before = read()
-    import_labels(selected / "selection/prodigy.jsonl", status=2)
+    _, printed = import_labels(selected / "selection/prodigy.jsonl", status=2)
+    assert "to train on" not in printed.out
+    assert "nobody has answered yet, or all were skipped" in printed.err
     assert "train.conll" in before or "random.conll" in before
     assert read() == before
 

@@ -99,10 +99,10 @@ def resolve(answers: Sequence[CheckedAnswer], rule: str) -> Resolved | None:
 
     Args:
       answers: the answers, in the order they were read.
-      rule: `first` takes the earliest answer, by time and else by order; `majority` takes the entities that more than
-        half of the annotators marked alike, which never overlap; `drop` takes nothing.
+      rule: `first` takes the answer that was read first; `majority` takes the entities that more than half of the
+        annotators marked alike, which never overlap; `drop` takes nothing.
     """
-    ordered = tuple(sorted(answers, key=lambda answer: answer.labelled_at))
+    ordered = tuple(answers)
     digest = ordered[0].digest
     if len({answer.spans for answer in ordered}) == 1:
         name = "single" if len(ordered) == 1 else "agreed"

@@ -19,6 +19,7 @@ from typing import Any
 from schemas.errors import ConfigError, FileError, ParseError
 from schemas.selections import Answer, SelectedDocument, Selection, Span
 from transforms.corpora.conll import Sentence, group_documents, parse_sentences
+from transforms.labelling.records import decode
 from transforms.tags.encode import encode_tags
 from transforms.text.words import cut_words, find_words
 
@@ -69,10 +70,7 @@ def recognises(record: Mapping[str, Any]) -> bool:  # noqa: ARG001
 def load(content: bytes, source: str) -> Iterator[tuple[str, list[Sentence]]]:
     """A file to its documents, each with its place."""
     try:
-        lines = content.decode("utf-8-sig").split("\n")
-        sentences = list(parse_sentences(lines, source=source))
-    except UnicodeDecodeError:
-        raise ConfigError(f"expected UTF-8 in {source!r}, found something else") from None
+        sentences = list(parse_sentences(decode(content, source).split("\n"), source=source))
     except FileError as error:
         raise ConfigError(error.message) from error
     for document in group_documents(sentences, is_marked=True):
@@ -83,6 +81,12 @@ def read(place: str, record: Sequence[Sentence], *, unit: str, annotator: str) -
     """A document to an answer whose spans count words; arguments and errors as in `label_studio.read`."""
     if not all(sentence.tags for sentence in record):
         raise ParseError("no_tags", "expected a word and its tag on each line, found one column")
+    if not record[0].document_id:
+        raise ParseError(
+            "no_digest",
+            "expected '# newdoc id = ' with the digest of the document above its first sentence, found none; keep the "
+            "comments of spanmill select",
+        )
     spans: list[Span] = []
     words: list[str] = []
     for sentence in record:

@@ -7,6 +7,7 @@ read(place, record, unit, annotator)   a record to an answer, offsets in code po
 UNITS                                  what the tool counts offsets in, the likeliest first
 """
 
+import contextlib
 import dataclasses
 import hashlib
 from pathlib import PurePosixPath
@@ -37,6 +38,7 @@ class AnswerFile:
       format: its format.
       answers: what it holds, in order.
       refusals: records that are no answers.
+      looks_like: the format that it seems to be, where it was told and seems to be another; else empty.
     """
 
     source: str
@@ -44,6 +46,7 @@ class AnswerFile:
     format: str
     answers: tuple[Answer, ...]
     refusals: tuple[Refusal, ...]
+    looks_like: str = ""
 
 
 def read_answers(file: FileRef, *, format_: str, unit: str) -> AnswerFile:
@@ -60,8 +63,12 @@ def read_answers(file: FileRef, *, format_: str, unit: str) -> AnswerFile:
     """
     with open_stream(file) as stream:
         content = stream.read()
+    looks_like = ""
     if format_ == "auto":
         format_ = recognise(content, file.source)
+    else:
+        with contextlib.suppress(ConfigError):
+            looks_like = recognise(content, file.source)
     module = FORMATS[format_]
     # Where a tool writes a file per person, the file is called after them.
     annotator = PurePosixPath(file.source).name.partition(".")[0]
@@ -80,11 +87,18 @@ def read_answers(file: FileRef, *, format_: str, unit: str) -> AnswerFile:
                     message=error.message,
                 )
             )
-    return AnswerFile(file.source, hashlib.sha256(content).hexdigest(), format_, tuple(answers), tuple(refusals))
+    return AnswerFile(
+        file.source,
+        hashlib.sha256(content).hexdigest(),
+        format_,
+        tuple(answers),
+        tuple(refusals),
+        looks_like if looks_like != format_ else "",
+    )
 
 
 def recognise(content: bytes, source: str) -> str:
-    """The format of a file, by its first record.
+    """The format of a file, by the first record that tells.
 
     Raises:
       ConfigError: it is no format known here.
@@ -92,8 +106,9 @@ def recognise(content: bytes, source: str) -> str:
     if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{")):
         return "conll"
     records = load_records(content, source)
-    for name, module in FORMATS.items():
-        if records and module.recognises(records[0]):
-            return name
+    for record in records:
+        for name, module in FORMATS.items():
+            if module.recognises(record):
+                return name
     found = sorted(records[0]) if records else "no records"
     raise ConfigError(f"expected a file of {sorted(FORMATS)} in {source!r}, found {found}; set --format")

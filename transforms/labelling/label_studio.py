@@ -121,25 +121,43 @@ def _read_annotator(annotation: Mapping[str, Any]) -> str:
 def _read_spans(text: str, annotation: Mapping[str, Any], unit: str) -> tuple[Span, ...]:
     spans: list[Span] = []
     quotes: list[str | None] = []
-    for value in _read_values(annotation):
+    n_bare = 0
+    for kind, value in _read_values(annotation):
         labels = value.get("labels")
-        if not isinstance(labels, list):
-            # What has no labels is no span: a relation, or a choice about the whole.
+        if not isinstance(labels, list) or not labels:
+            n_bare += _is_region(kind, value)
             continue
         for label in labels:
             spans.append(read_span(value.get("start"), value.get("end"), label))
             quotes.append(value.get("text"))
+    if n_bare:
+        raise ParseError(
+            "no_label",
+            f"expected a label on each marked region, found {n_bare} without; label or remove it in the tool",
+        )
     return _fit(text, spans, quotes, (unit,) if unit else UNITS)
 
 
-def _read_values(annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _read_values(annotation: Mapping[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """What an annotation holds, each with what it is called there; nothing in the flat export."""
     if "result" in annotation:
-        values = [item.get("value") if isinstance(item, dict) else item for item in annotation["result"] or ()]
+        items = [item for item in annotation["result"] or () if isinstance(item, dict)]
+        pairs = [(item.get("type"), item.get("value")) for item in items]
     else:
         values = annotation.get(_CONTROL) or []
-    if not isinstance(values, list):
-        raise ParseError("bad_span", f"expected a list of spans under {_CONTROL!r}, found {type(values).__name__}")
-    return [value for value in values if isinstance(value, dict)]
+        if not isinstance(values, list):
+            raise ParseError("bad_span", f"expected a list of spans under {_CONTROL!r}, found {type(values).__name__}")
+        pairs = [(None, value) for value in values]
+    return [(kind, value) for kind, value in pairs if isinstance(value, dict)]
+
+
+def _is_region(kind: Any, value: Mapping[str, Any]) -> bool:
+    """Whether something without labels is a marked part of the text, and no relation, nor a choice or note about one.
+
+    These stand under the name of their kind; labels of other kinds are not read.
+    """
+    is_about = isinstance(kind, str) and kind in value and not kind.endswith("labels")
+    return {"start", "end"} <= value.keys() and not is_about
 
 
 def _fit(text: str, spans: Sequence[Span], quotes: Sequence[str | None], units: Sequence[str]) -> tuple[Span, ...]:

@@ -10,6 +10,8 @@ from schemas.errors import ConfigError, ParseError
 from schemas.selections import Span
 from transforms.text.offsets import convert_offsets, restore_offsets
 
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd")
+
 
 def load_records(content: bytes, source: str) -> list[dict[str, Any]]:
     """A file of JSON to its records: an array, or an object per line.
@@ -17,20 +19,44 @@ def load_records(content: bytes, source: str) -> list[dict[str, Any]]:
     Raises:
       ConfigError: it is neither.
     """
-    try:
-        text = content.decode("utf-8-sig")
-        if text.lstrip().startswith("["):
-            records = json.loads(text)
-        else:
-            records = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except ValueError as error:
-        found = "no UTF-8" if isinstance(error, UnicodeDecodeError) else "something else"
-        raise ConfigError(
-            f"expected an array of JSON objects or one per line in {source!r}, found {found}; unpack an archive first"
-        ) from error
+    text = decode(content, source)
+    if text.lstrip().startswith("["):
+        records = _parse(text, 1, source)
+    else:
+        records = [_parse(line, number, source) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if strange := [record for record in records if not isinstance(record, dict)]:
         raise ConfigError(f"expected JSON objects in {source!r}, found {type(strange[0]).__name__}")
     return list(records)
+
+
+def decode(content: bytes, source: str) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+      ConfigError: it is something else, with the place of the first byte that is wrong.
+    """
+    if content.startswith(_ARCHIVES):
+        raise ConfigError(f"expected text in {source!r}, found an archive; unpack it first")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The mark that may stand in front is no part of what is decoded.
+        at = error.start + len(content) - len(error.object)
+        line = content.count(b"\n", 0, at) + 1
+        raise ConfigError(f"expected UTF-8 in {source!r}, found a bad byte at {at}, in line {line}") from None
+
+
+def _parse(text: str, first: int, source: str) -> Any:
+    """JSON that begins in some line of a file to its value."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        place = ""
+        if isinstance(error, json.JSONDecodeError):
+            place = f" at line {first + error.lineno - 1}, column {error.colno}: {error.msg}"
+        raise ConfigError(
+            f"expected an array of JSON objects or one per line in {source!r}, found a break{place}; export it again"
+        ) from None
 
 
 def dump_lines(records: Iterable[Mapping[str, Any]]) -> bytes:

@@ -74,10 +74,10 @@ def test_answers_that_agree_need_no_rule():
     assert (found.rule, found.spans, len(found.answers)) == ("agreed", (ADA,), 2)
 
 
-def test_first_takes_the_earliest_answer_and_else_the_first_that_was_read():
+def test_first_takes_the_answer_that_was_read_first_whenever_it_was_given():
     late, early = answer("anna", ADA, labelled_at="2026-01-02"), answer("ben", LONDON, labelled_at="2026-01-01")
-    assert resolve([late, early], "first").spans == (LONDON,)
-    assert resolve([answer("anna", ADA), answer("ben", LONDON)], "first").spans == (ADA,)
+    assert resolve([late, early], "first").spans == (ADA,)
+    assert resolve([early, late], "first").spans == (LONDON,)
 
 
 def test_majority_takes_what_more_than_half_marked():

@@ -293,11 +293,15 @@ def test_a_broken_record_is_refused_and_its_neighbours_are_not(record, reason, t
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b'{"text": "Anna"', "found something else"),
+        (b'{"text": "Anna"', "found a break at line 1, column 16: Expecting ',' delimiter; export it again"),
+        (b'{"text": "Anna"}\n\n{"text": "Be', "found a break at line 3, column 10: Unterminated string starting at"),
+        (b'[\n{"text": "Anna"},', "found a break at line 2, column 18: "),
+        (b'\xef\xbb\xbf{"text": "Anna"}\n{"text": "\xff"}', "found a bad byte at 30, in line 2"),
+        (b"Anna\tB-PER\nsle\xffpt\tO\n", "found a bad byte at 14, in line 2"),
         (b"[1, 2]", "found int"),
         (b'[{"sentence": "Anna"}]', "found ['sentence']"),
         (b"[]", "found no records"),
-        (b"PK\x03\x04\xff\xfe", "expected UTF-8"),
+        (b"PK\x03\x04\xff\xfe", "found an archive; unpack it first"),
         (b"Anna\tB-PER\tx\nslept\tO\n", "expected 3 columns"),
     ],
 )
@@ -306,6 +310,59 @@ def test_a_file_that_is_none_is_refused(content, found, tmp_path):
         read(tmp_path / "a", content)
     assert found in str(error.value)
     assert "Anna" not in str(error.value)
+
+
+def test_the_first_record_that_tells_the_format_decides(tmp_path):
+    records = [{"text": "Bob"}, {"text": "Anna", "label": [[0, 4, "PER"]]}]
+    file = read(tmp_path / "a.jsonl", json.dumps(records).encode())
+    assert (file.format, [refusal.reason for refusal in file.refusals]) == ("doccano", ["bad_span"])
+
+
+def test_conll_without_the_digest_of_a_document_says_what_is_missing(tmp_path):
+    file = read(tmp_path / "a.conll", b"Anna\tB-PER\nslept\tO\n")
+    assert [refusal.reason for refusal in file.refusals] == ["no_digest"]
+    assert "expected '# newdoc id = ' with the digest" in file.refusals[0].message
+
+
+REGION = {"start": 0, "end": 4, "text": "Anna"}
+
+
+@pytest.mark.parametrize(
+    "bare",
+    [
+        {"type": "labels", "value": REGION},
+        {"type": "labels", "value": {**REGION, "labels": []}},
+        {"value": REGION},
+        {"type": "hypertextlabels", "value": {**REGION, "hypertextlabels": ["PER"]}},
+    ],
+)
+def test_label_studio_regions_without_a_label_are_refused_with_their_number(bare, tmp_path):
+    result = [bare, {"type": "labels", "value": {"start": 5, "end": 8, "text": "Bob", "labels": ["PER"]}}, bare]
+    tasks = [{"data": {"text": "Anna Bob"}, "annotations": [{"result": result}]}]
+    (refusal,) = read(tmp_path / "a.json", json.dumps(tasks).encode()).refusals
+    assert (refusal.reason, refusal.place) == ("no_label", "task 1")
+    assert refusal.message == (
+        "expected a label on each marked region, found 2 without; label or remove it in the tool"
+    )
+
+
+def test_label_studio_json_min_regions_without_a_label_are_refused(tmp_path):
+    task = {"text": "Anna Bob", "label": [REGION], "annotator": 1, "annotation_id": 2}
+    (refusal,) = read(tmp_path / "a.json", json.dumps([task]).encode()).refusals
+    assert refusal.reason == "no_label"
+
+
+def test_label_studio_relations_and_what_is_said_about_a_region_are_no_regions(tmp_path):
+    result = [
+        {"type": "labels", "value": {**REGION, "labels": ["PER"]}},
+        {"type": "choices", "value": {**REGION, "choices": ["sure"]}},
+        {"type": "textarea", "value": {**REGION, "textarea": ["who is she"]}},
+        {"type": "relation", "from_id": "a", "to_id": "b"},
+        {"type": "choices", "value": {"choices": ["news"]}},
+    ]
+    tasks = [{"data": {"text": "Anna Bob"}, "annotations": [{"result": result}]}]
+    (answer,) = read(tmp_path / "a.json", json.dumps(tasks).encode()).answers
+    assert answer.spans == ((0, 4, "PER"),)
 
 
 def test_a_file_of_answers_tells_what_it_was(tmp_path):
