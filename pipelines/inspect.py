@@ -49,7 +49,7 @@ class InspectOptions:
         metavar="FILE",
     )
     model: str = option("with --labels: count pieces of this model's tokenizer", "")
-    max_tokens: int = option("with --model: most pieces in a window, as in train", 256)
+    max_tokens: int = option("with --model: most pieces in a window (default: as in train)", 0)
     output: str = option("with --labels: write report.html and report.json too", "", metavar="DIR")
 
 

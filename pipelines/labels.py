@@ -14,7 +14,7 @@ def inspect_labels(patterns: Sequence[str], *, model: str, max_tokens: int, outp
     Args:
       patterns: the files; leaks are looked for between any two.
       model: directory or hub name of the model whose pieces are counted; empty for none.
-      max_tokens: most pieces in a window.
+      max_tokens: most pieces in a window; 0 for those of train.
       output: folder or URL for `report.html` and `report.json`; empty for none.
       limit: most rows of a table; 0 for all.
 
@@ -39,11 +39,13 @@ def inspect_labels(patterns: Sequence[str], *, model: str, max_tokens: int, outp
 def _open_counter(model: str, max_tokens: int) -> "PieceCounter":
     import numpy as np
 
+    from training.config import TrainConfig
     from training.encoders import check_max_tokens, open_encoder
     from training.inspection import PieceCounter
     from transforms.text.tokens import ColumnTokenizer
 
     encoder = open_encoder(model)
+    max_tokens = max_tokens or min(TrainConfig().max_tokens, encoder.limit_tokens)
     check_max_tokens(encoder, max_tokens)
     own = ColumnTokenizer(encoder.tokenizer.backend_tokenizer.to_str())
     n_special = encoder.tokenizer.num_special_tokens_to_add(pair=False)

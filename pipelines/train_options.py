@@ -64,7 +64,11 @@ class TrainOptions:
     seeds: tuple[int, ...] = option("train once for each of these, and keep the best by the dev files", ())
     search: str = option("options to try: a table [grid] of lists, or [optuna] of ranges", "", metavar="FILE.toml")
     patience: int = option("epochs without a better score before training stops", _DEFAULTS.patience)
-    max_tokens: int = option("most tokens in a window, here and in annotate; nothing is lost", _DEFAULTS.max_tokens)
+    max_tokens: int = option(
+        f"most tokens in a window, here and in annotate; nothing is lost (default: {_DEFAULTS.max_tokens}, or what --base "
+        "reads where that is less)",
+        0,
+    )
     chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
     chain_words: int = option("most words in a chain of sentences", _DEFAULTS.chain_words)
     dtype: str = option("precision of the saved weights", "float32", choices=DTYPES)
@@ -88,10 +92,12 @@ class TrainOptions:
 
     @property
     def config(self) -> TrainConfig:
-        """The options of the trainer."""
+        """The options of the trainer; what depends on the base is as for one that reads enough."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
         _, method = self.parse_method()
-        return TrainConfig(**{**values, "learning_rate": self.learning_rate or method.learning_rate})
+        values["learning_rate"] = self.learning_rate or method.learning_rate
+        values["max_tokens"] = self.max_tokens or _DEFAULTS.max_tokens
+        return TrainConfig(**values)
 
     def parse_method(self) -> tuple[str, Any]:
         """The name of the method, and its options."""

@@ -75,11 +75,14 @@ class TrainRun:
 
 def configure(options: TrainOptions, data: TrainData, encoder: "Encoder") -> TrainRun:
     """Options to a run, all of them checked."""
-    config = options.config
     method, method_config = options.parse_method()
     if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
         raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
     _check_unused(options)
+    config = options.config
+    if not options.max_tokens:
+        most = encoder.limit_tokens - _count_taken(method, method_config)
+        config = dataclasses.replace(config, max_tokens=min(config.max_tokens, most))
     objectives = parse_objectives(options.objective, head=options.head)
     augment = parse_specs(
         options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
@@ -120,8 +123,13 @@ def _check_method(run: TrainRun) -> None:
     if run.options.merge and not method.is_folded:
         foldable = sorted(name for name, other in METHODS.items() if other.is_folded)
         raise ConfigError(f"expected --merge with a --method of {foldable}, found {run.method!r}, which stays beside")
-    check_max_tokens(run.encoder, run.config.max_tokens, taken=run.method_config.tokens if method.has_tokens else 0)
+    check_max_tokens(run.encoder, run.config.max_tokens, taken=_count_taken(run.method, run.method_config))
     method.apply(build_skeleton(run.encoder), run.method_config)
+
+
+def _count_taken(method: str, config: Any) -> int:
+    """How many places of a window a method needs for itself."""
+    return int(config.tokens) if METHODS[method].has_tokens else 0
 
 
 def _check_past(run: TrainRun) -> None:

@@ -38,6 +38,8 @@ def test_inspect_labels_counts_pieces_of_a_model(files, tmp_path, capsys):
     assert main(["inspect", "--labels", files[0], "--model", str(base), "--max-tokens=8"]) == 0
     printed = capsys.readouterr().out
     assert "0 over 8" in printed
+    assert main(["inspect", "--labels", files[0], "--model", str(base)]) == 0
+    assert "0 over 32" in capsys.readouterr().out
 
 
 def test_inspect_labels_loads_neither_a_model_nor_a_runner(files, tmp_path):

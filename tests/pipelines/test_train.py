@@ -197,6 +197,15 @@ def test_main_refuses_wrong_options_in_one_line(base, files, more, message, caps
     assert not (files / "out").exists()
 
 
+@pytest.mark.parametrize(("more", "tokens"), [((), 32), (("--method", "prompt:tokens=20"), 12)])
+def test_main_trains_on_windows_of_what_the_base_reads_unless_told(base, files, more, tokens, capsys):
+    assert main(_arguments(base, files, "--epochs", "1", "--batch-size", "8", *more)) == 0
+    card = CheckpointCard.from_json((files / "out" / "card.json").read_text(encoding="utf-8"))
+    assert card.options["max_tokens"] == tokens
+    assert main(_arguments(base, files, "--epochs", "1", *more, "--max-tokens", "256", "--output", "other")) == 2
+    assert f"expected --max-tokens of at most {tokens} for 'tiny'" in capsys.readouterr().err
+
+
 def test_main_refuses_files_without_tags(base, files, capsys):
     (files / "plain.txt").write_text("Anna\nslept\n", encoding="utf-8")
     assert main(_arguments(base, files, "--dev", str(files / "plain.txt"))) == 2
