@@ -47,6 +47,7 @@ def test_a_candidate_that_forgets_is_refused_a_good_one_promoted_and_a_rollback_
     first, good, forgetful = digests["first"], digests["good"], digests["forgetful"]
 
     assert registry("promote", first, "--gates", gates)[0] == 0
+    assert "none  retain: there is no champion to compare with" in registry("show", first)[1]
     status, out, err = registry("promote", forgetful[:12], "--gates", gates)
     assert status == 3
     assert f"refused {forgetful[:16]} (refusal 1): retain old person" in err

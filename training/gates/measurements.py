@@ -40,12 +40,20 @@ class GoldSet:
       digest: SHA-256 of what it was read from, hex.
       gold: the documents, a table of `transforms.pairing.joined.GOLD_SCHEMA`.
       config: how they are compared.
+      files: SHA-256 of each file that it was read from, hex.
     """
 
     name: str
     digest: str
     gold: pa.Table
     config: JoinConfig
+    files: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> list[str]:
+        """The lines of the texts in order, which for CoNLL are the sentences, without white space."""
+        texts = self.gold.column("text").to_pylist()
+        return [squeezed for text in texts for line in text.split("\n") if (squeezed := "".join(line.split()))]
 
     @property
     def support(self) -> Counter[str]:

@@ -45,12 +45,14 @@ class RetainGate:
                 )
 
     def judge(self, measured: Measurements, new: str) -> Iterator[GateResult]:
-        """A result for each label with enough entities on each test set but the new one."""
+        """A result for each label on each test set but the new one; without a number where it has too few entities."""
         for name, measurement in measured.sets.items():
             if name == new:
                 continue
             for label, support in sorted(measurement.support.items()):
                 if support < self.min_support:
+                    # Nobody shall take a label for kept that was never looked at.
+                    yield self._leave_out(name, label, support)
                     continue
                 gain = measurement.compare_label(label)
                 passed = gain.low >= -self.max_label_loss
@@ -63,6 +65,16 @@ class RetainGate:
                     sentence=f"{label} on {name} changes by {gain.value:+.2f} points of F1 and {_rule_out(passed)} a "
                     f"loss of more than {self.max_label_loss:g}, with {gain.low:+.2f} at the lower end",
                 )
+
+    def _leave_out(self, name: str, label: str, support: int) -> GateResult:
+        return GateResult(
+            name=f"retain {name} {label}",
+            measured=None,
+            interval=None,
+            limit=-self.max_label_loss,
+            passed=True,
+            sentence=f"not judged, {label} has {support} entities on {name}, fewer than min_support {self.min_support}",
+        )
 
 
 def _rule_out(passed: bool) -> str:  # noqa: FBT001

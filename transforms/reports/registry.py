@@ -12,7 +12,7 @@ from transforms.reports import charts
 from transforms.reports.summary import make_table
 
 _SHOWN = 12
-_GOOD, _BAD = Style(color="green"), Style(color="red", bold=True)
+_GOOD, _BAD, _OPEN = Style(color="green"), Style(color="red", bold=True), Style(color="yellow")
 
 
 def print_registry(
@@ -79,9 +79,11 @@ def print_checkpoint(
 
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
-    """What each gate said, and the scores of the candidate."""
+    """What each gate said, `none` where it had nothing to measure, and the scores of the candidate."""
     for gate in verdict.gates:
         mark = Text("pass  ", _GOOD) if gate.passed else Text("FAIL  ", _BAD)
+        if gate.measured is None:
+            mark = Text("none  ", _OPEN)
         console.print(mark + Text(charts.printable(f"{gate.name}: {gate.sentence}")), soft_wrap=True)
     rows = [
         (item.name, f"{item.documents:,}", f"{100 * score.f1:.2f}", f"{score.support:,}", f"{item.ece:.4f}")
@@ -141,7 +143,10 @@ def _note(entry: HistoryEntry) -> str:
         return f"removed {_join(map(_short_name, entry.removed))}"
     if entry.forced:
         return f"BY FORCE: {entry.forced}"
-    return f"{len(entry.verdict.gates)} gates passed" if entry.verdict else ""
+    if not entry.verdict:
+        return ""
+    n_open = sum(gate.measured is None for gate in entry.verdict.gates)
+    return f"{len(entry.verdict.gates) - n_open} gates passed" + (f", {n_open} judged nothing" if n_open else "")
 
 
 def _minute(at: str) -> str:

@@ -1,5 +1,6 @@
 """What gates say of a candidate beside the champion, with taggers that know what they find."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -110,6 +111,29 @@ def test_labels_with_few_entities_are_not_judged_and_a_set_of_them_is_refused():
 
     with pytest.raises(ConfigError, match=r"expected 31 entities or more of a label in test set 'news'.* found 30"):
         judge(content, ALL, ALL)
+
+
+def test_a_label_with_few_entities_is_named_as_not_judged():
+    content = {"retain": {"min_support": 31}, "improve": {"set": "tweets"}}
+    rows = OLD.gold.to_pylist() + [
+        {
+            "id": f"more#{at}",
+            "source": "more",
+            "row": at,
+            "text": "Anna",
+            "groups": [],
+            "gold": [{"start": 0, "end": 4, "label": "PER"}],
+        }
+        for at in range(2)
+    ]
+    news = dataclasses.replace(OLD, gold=pa.Table.from_pylist(rows, schema=GOLD_SCHEMA))
+    assert (news.support["PER"], news.support["LOC"]) == (32, 30)
+    measured = {item.name: measure_set(item, WordTagger("Anna", "Otto", "Oslo"), ALL) for item in (news, NEW)}
+    found = {each.name: each for each in parse_gates(content, where="g").judge(Measurements(sets=measured))}
+    assert found["retain news PER"].measured == 0
+    loc = found["retain news LOC"]
+    assert (loc.measured, loc.interval, loc.passed) == (None, None, True)
+    assert loc.sentence == "not judged, LOC has 30 entities on news, fewer than min_support 31"
 
 
 def test_a_gain_that_is_too_small_holds_a_candidate():
