@@ -65,8 +65,8 @@ class TrainOptions:
     search: str = option("options to try: a table [grid] of lists, or [optuna] of ranges", "", metavar="FILE.toml")
     patience: int = option("epochs without a better score before training stops", _DEFAULTS.patience)
     max_tokens: int = option(
-        f"most tokens in a window, here and in annotate; nothing is lost (default: {_DEFAULTS.max_tokens}, or what --base "
-        "reads where that is less)",
+        f"most tokens in a window, here and in annotate; nothing is lost (default: {_DEFAULTS.max_tokens}, or less "
+        "where --base reads less)",
         0,
     )
     chain_fraction: float = option("share of the text trained on in chains of sentences", _DEFAULTS.chain_fraction)
