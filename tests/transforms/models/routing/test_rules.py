@@ -1,8 +1,12 @@
 """Patterns that choose a tagger, and the file that they stand in."""
 
+import re
+import textwrap
+
 import pytest
 
 from schemas.errors import ConfigError
+from tests.conftest import ROOT
 from transforms.models.routing.rules import Rules, parse_rules
 
 FILE = r"""
@@ -19,6 +23,14 @@ def test_the_first_rule_that_is_found_chooses():
     assert rules == Rules((("tweets", r"@\w+|#\w+"), ("code", r"\w+\(\)")), "news")
     assert rules.load().route(["hi @anna main()", "main()", "Rome, Monday", ""]) == ["tweets", "code", "news", "news"]
     assert rules.names == ("tweets", "code", "news")
+
+
+def test_the_example_of_the_docs_chooses():
+    (block,) = re.findall(
+        r"^    default = .*?(?=^\S)", (ROOT / "docs/continual.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    rules = parse_rules(textwrap.dedent(block), where="routes.toml")
+    assert rules.route(["hi @anna", "nach § 5", "Rome, Monday"]) == ["tweets", "law", "base"]
 
 
 def test_without_rules_all_texts_are_the_defaults():
