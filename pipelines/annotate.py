@@ -26,7 +26,7 @@ from schemas.errors import ConfigError, FileError, InputError, PipelineError, St
 if TYPE_CHECKING:
     from pipelines.reusing import EarlierRun
     from pipelines.supervision import Supervision
-    from schemas.slices import Slice
+    from schemas.slices import FileRef, Slice
     from schemas.tables import FileTable, SliceTable
     from transforms.corpora.documents import CorpusConfig
     from transforms.models.annotator import EntityConfig
@@ -106,6 +106,40 @@ def annotate_corpus(
         return Annotated(observer.end(_conclude(job, report)), job.root)
 
 
+def check(options: AnnotateOptions, files: "Sequence[FileRef]") -> None:
+    """Looks at options and input files as a run does when it plans, and does nothing else.
+
+    Raises:
+      ConfigError: options are wrong, or columns are missing or differ.
+      FileError: a file cannot be read to its end, and would be no dead letter.
+    """
+    from transforms.corpora.formats import stream_slices
+    from transforms.storage.runs import MOST_SLICE_BYTES
+
+    _check_ranges(options)
+    _configure_entities(options)
+    size = options.slice_size or MOST_SLICE_BYTES
+    for _ in stream_slices(files, _configure_corpus(options), size, is_strict=options.bad_files == "fail"):
+        pass
+
+
+def _configure_corpus(options: AnnotateOptions) -> "CorpusConfig":
+    """Options to how documents are found in files."""
+    from transforms.corpora.documents import CorpusConfig
+
+    return CorpusConfig(
+        format=options.format,
+        text_column=options.text_column,
+        id_column=options.id_column,
+        gold_column=options.gold_column,
+        tokens_column=options.tokens_column,
+        keep_columns=options.keep_columns,
+        document_per_file=options.document_per_file,
+        conll_columns=options.conll_columns,
+        max_document_bytes=options.max_document_bytes,
+    )
+
+
 def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any] | None:
     """Does what is not done yet; returns the report, or None where a runner goes on without this process."""
     from transforms.storage.runs import is_complete, pending_slices
@@ -138,7 +172,6 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     from schemas.annotations import SCHEMA_VERSION, check_kept
     from schemas.manifest import fingerprint
     from schemas.slices import display_text
-    from transforms.corpora.documents import CorpusConfig
     from transforms.corpora.files import scan_files
     from transforms.corpora.formats import stream_slices
     from transforms.models.annotator import check_labels
@@ -151,17 +184,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     )
     supervision = choose_supervision(asked, beam_flags, (*options.input, options.output))
     n_workers = supervision.workers if supervision else count_workers(beam_flags)
-    corpus = CorpusConfig(
-        format=options.format,
-        text_column=options.text_column,
-        id_column=options.id_column,
-        gold_column=options.gold_column,
-        tokens_column=options.tokens_column,
-        keep_columns=options.keep_columns,
-        document_per_file=options.document_per_file,
-        conll_columns=options.conll_columns,
-        max_document_bytes=options.max_document_bytes,
-    )
+    corpus = _configure_corpus(options)
     check_hints(choose_hints(options.accelerator, options.min_ram), beam_flags, device=options.device)
     check_kept(
         options.keep_columns,

@@ -14,12 +14,11 @@ import fcntl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipelines.cycle_checks import check_config, check_inputs, check_training
 from pipelines.cycle_config import CycleConfig, read_cycle_config
-from pipelines.cycle_steps import CycleJob, configure_training, find_stale, list_inputs, list_labels, run_step
-from pipelines.gating import read_gates
+from pipelines.cycle_steps import CycleJob, find_stale, list_inputs, list_labels, run_step
 from pipelines.options import build_parser, option
 from pipelines.signals import stopping_on_signals
-from pipelines.train import check
 from schemas.cycles import STEPS, Beginning, Cycle, LabelRef
 from schemas.errors import ConfigError, ConflictError
 from schemas.slices import FileRef
@@ -88,6 +87,7 @@ def _go_on(config: CycleConfig, store: Store, cycles: tuple[Cycle, ...]) -> tupl
     if cycles and not cycles[-1].is_finished:
         print(f"going on with cycle {cycles[-1].number}, begun on {cycles[-1].beginning.at}")
         return cycles
+    gates = check_config(config)
     files = list_inputs(config, allow_none=bool(cycles))
     labels = list_labels(config)
     beginning = _plan(config, cycles, files, labels)
@@ -95,8 +95,10 @@ def _go_on(config: CycleConfig, store: Store, cycles: tuple[Cycle, ...]) -> tupl
         since = f" since cycle {cycles[-1].number}" if cycles else ""
         print(f"nothing to do: none of {len(files):,} input files and {len(labels):,} labelled files is new{since}")
         return ()
+    check_inputs(config, beginning.inputs)
     if beginning.labels:
-        _check_training(config, beginning, labels)
+        assert gates is not None
+        check_training(config, beginning, labels, gates)
     return (*cycles, begin_cycle(store, beginning))
 
 
@@ -126,19 +128,6 @@ def _plan(
         labels=find_labels(cycles, labels, champion, read_records(registry, entries)),
         at=tell_time(),
     )
-
-
-def _check_training(config: CycleConfig, beginning: Beginning, labels: dict[LabelRef, FileRef]) -> None:
-    """Refuses labelled files, options or gates that could not lead to a verdict, before a cycle begins with them."""
-    assert config.promote is not None
-    check(configure_training(config, beginning, labels))
-    digests = {label.digest: label.source for label in beginning.labels}
-    for item in read_gates(config.promote.gates).sets:
-        if item.digest in digests:
-            raise ConfigError(
-                f"expected test sets that are not trained on, found {item.name!r} among the labels of [adapt], as "
-                f"{digests[item.digest]!r}; name fewer files there, or another test set"
-            )
 
 
 def _abandon(store: Store, cycles: tuple[Cycle, ...], reason: str) -> int:

@@ -97,6 +97,7 @@ class CycleConfig:
       labels: where labelled files arrive; empty where nothing is trained.
       train: options of training by name, without those that a cycle sets.
       promote: how a candidate is judged; None where nothing is trained.
+      name: the file.
     """
 
     settings: CycleSettings
@@ -106,6 +107,11 @@ class CycleConfig:
     labels: tuple[str, ...] = ()
     train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     promote: PromoteSettings | None = None
+    name: str = ""
+
+    def name_key(self, key: str, table: str) -> str:
+        """A key as messages name it."""
+        return f"{key} of [{table}] in {self.name!r}"
 
     @property
     def work(self) -> Path:
@@ -139,6 +145,7 @@ def read_cycle_config(path: Path) -> CycleConfig:
         annotate=_read(tables["annotate"], AnnotateOptions, where),
         beam_flags=tuple(beam_flags),
         drift=None if drift is None else _read(drift, DriftSettings, f"[drift] of {path}"),
+        name=str(path),
         **_read_training(tables["adapt"], tables["promote"], path),
     )
 

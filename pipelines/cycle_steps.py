@@ -36,6 +36,7 @@ from schemas.slices import FileRef, display_uri
 if TYPE_CHECKING:
     from transforms.storage.store import Store
 
+REFERENCE = "reference"
 _SHOWN = 16
 _NOT_TRAINED_ON = ("parquet", "jsonl")
 
@@ -129,6 +130,20 @@ def configure_training(config: CycleConfig, beginning: Beginning, files: Mapping
     )
 
 
+def configure_drift(config: CycleConfig, *, run_a: str, run_b: str = "", output: str = "") -> drift.DriftOptions:
+    """How a cycle compares two runs."""
+    settings = config.drift
+    assert settings is not None
+    return drift.DriftOptions(
+        run_a=run_a,
+        run_b=run_b,
+        output=output,
+        threshold=settings.threshold,
+        fail_on=settings.fail_on,
+        replicates=settings.replicates,
+    )
+
+
 def find_stale(config: CycleConfig, cycles: tuple[Cycle, ...], champion: str) -> list[Cycle]:
     """The cycles to annotate again: those whose input another model than the champion annotated last."""
     from training.cycles import find_models
@@ -164,16 +179,11 @@ def _measure_drift(job: CycleJob) -> StepResult:
             return _skip(DRIFT, "there is no earlier run to compare with")
         reference = runs[0 if reference == FIRST else -1]
     folder = f"{_folder(job)}/drift"
-    status = drift.run(
-        drift.DriftOptions(
-            run_a=reference,
-            run_b=job.cycle.run,
-            output=f"{job.config.settings.state.rstrip('/')}/{folder}",
-            threshold=settings.threshold,
-            fail_on=settings.fail_on,
-            replicates=settings.replicates,
-        )
-    )
+    output = f"{job.config.settings.state.rstrip('/')}/{folder}"
+    options = configure_drift(job.config, run_a=reference, run_b=job.cycle.run, output=output)
+    # Where the earlier run is gone, its key is named.
+    drift.check(options, flag=job.config.name_key(REFERENCE, "drift"))
+    status = drift.run(options)
     verdict = json.loads(job.store.read(f"{folder}/drift.json"))["verdict"]
     sentence = f"{verdict}, beside {display_uri(reference)}"
     return _finish(DRIFT, sentence, status, {"verdict": verdict, "reference": display_uri(reference)})

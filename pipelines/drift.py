@@ -79,6 +79,22 @@ def run(options: DriftOptions) -> int:
     return _FAILED if is_worse else 0
 
 
+def check(options: DriftOptions, *, flag: str) -> None:
+    """Looks at thresholds and the earlier run as `run` does, and does nothing else.
+
+    Args:
+      options: what is asked; the later run need not be there yet, and where none is named as the earlier one, only
+        thresholds are looked at.
+      flag: where the name of the earlier run came from, for messages.
+
+    Raises:
+      ConfigError: a threshold is wrong, or there is no such run.
+    """
+    _configure(options)
+    if options.run_a:
+        _open(options.run_a, flag)
+
+
 def _configure(options: DriftOptions) -> "DriftConfig":
     from transforms.scoring.drift import DriftConfig
 

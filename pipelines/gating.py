@@ -20,7 +20,6 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schemas.slices import FileRef
     from training.gates.gates import Gates
     from training.gates.measurements import GoldSet
     from training.registry.references import PinnedModel
@@ -46,19 +45,23 @@ class GatesFile:
     digest: str
 
 
-def read_gates(name: str) -> GatesFile:
+def read_gates(name: str, *, flag: str = "--gates") -> GatesFile:
     """A TOML file to gates and test sets, which are read.
+
+    Args:
+      name: the file.
+      flag: where its name came from, for messages.
 
     Raises:
       ConfigError: the file cannot be read, a key is wrong, a test set is, or a gate would have nothing to judge.
     """
     from training.gates.gates import parse_gates
 
-    text = _read(name)
+    text = _read(name, flag)
     try:
         content = tomllib.loads(text.decode("utf-8"))
     except ValueError as error:
-        raise ConfigError(f"cannot read --gates {name!r}: {error}") from error
+        raise ConfigError(f"cannot read {flag} {name!r}: {error}") from error
     sets = content.pop("sets", None)
     if not isinstance(sets, dict) or not sets:
         raise ConfigError(f"expected a table [sets] of test sets by name in {name!r}, found none")
@@ -74,7 +77,7 @@ def digest_gates(name: str) -> str:
     Raises:
       ConfigError: the file cannot be read.
     """
-    return hashlib.sha256(_read(name)).hexdigest()
+    return hashlib.sha256(_read(name, "--gates")).hexdigest()
 
 
 def check_unseen(file: GatesFile, record: CheckpointRecord) -> None:
@@ -85,7 +88,7 @@ def check_unseen(file: GatesFile, record: CheckpointRecord) -> None:
     """
     seen = {data["digest"] for data in (record.card or {}).get("data", ()) if data["role"] == "train"}
     for item in file.sets:
-        if item.digest in seen:
+        if seen & {item.digest, *item.files}:
             raise ConfigError(
                 f"expected test sets that checkpoint {record.digest[:16]} was not trained on, found {item.name!r}, "
                 "which is among its training files; name other gold files"
@@ -134,11 +137,11 @@ def judge_candidate(
     )
 
 
-def _read(name: str) -> bytes:
+def _read(name: str, flag: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read --gates {name!r}: {error}") from error
+        raise ConfigError(f"cannot read {flag} {name!r}: {error.strerror}") from error
 
 
 def _read_set(name: str, value: Any, where: str) -> "GoldSet":
@@ -146,7 +149,7 @@ def _read_set(name: str, value: Any, where: str) -> "GoldSet":
     import pyarrow as pa
 
     from training.gates.measurements import GoldSet
-    from transforms.corpora.files import list_files
+    from transforms.corpora.files import digest_file, list_files
     from transforms.corpora.formats import cut_files
     from transforms.pairing.joined import GOLD_SCHEMA, JoinConfig
     from transforms.pairing.rows import read_gold_rows
@@ -160,7 +163,7 @@ def _read_set(name: str, value: Any, where: str) -> "GoldSet":
     corpus = configure_corpus(options, files)
     tags = TagConfig(scheme=find_scheme(options, files), predicted_scheme="BIO", label_map=map_labels(options))
     try:
-        digest = _digest_files(files)
+        digests = [digest_file(file) for file in files]
         tables = [
             table for slice_ in cut_files(files, corpus, _SLICE_BYTES) for table in read_gold_rows(slice_, corpus, ())
         ]
@@ -172,15 +175,9 @@ def _read_set(name: str, value: Any, where: str) -> "GoldSet":
         raise ConfigError(
             f"expected {_LEAST_DOCUMENTS} labelled documents or more in test set {name!r}, found {gold.num_rows}"
         )
-    return GoldSet(name=name, digest=digest, gold=gold, config=JoinConfig(tags=tags))
-
-
-def _digest_files(files: "Sequence[FileRef]") -> str:
-    """SHA-256 of a file's decompressed bytes, as cards of trainings have it; of the digests of several."""
-    from transforms.corpora.files import digest_file
-
-    digests = [digest_file(file) for file in files]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    # One file is known as cards of trainings know it.
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return GoldSet(name=name, digest=digest, gold=gold, config=JoinConfig(tags=tags), files=tuple(digests))
 
 
 def _load_tagger(model: "PinnedModel", device: str) -> "Tagger":

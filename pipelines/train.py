@@ -92,6 +92,8 @@ def check(options: TrainOptions) -> None:
     Raises:
       ConfigError: options or files are wrong.
     """
+    if options.search:
+        read_search(Path(options.search))
     pinned, _ = pin_bases(options)
     configure(pinned, read_data(pinned), open_encoder(pinned.base))
 

@@ -1,7 +1,9 @@
 """`spanmill cycle`: what is new is annotated, what was labelled is learned, and who is killed on the way goes on."""
 
+import gzip
 import json
 import os
+import shutil
 
 import pytest
 
@@ -24,7 +26,7 @@ from tests.pipelines.cycling import (
     write_labels,
     write_texts,
 )
-from tests.pipelines.learners import NEW
+from tests.pipelines.learners import NEW, write_conll
 from tests.training.registry.recipes import KilledError
 
 SKIPPED = {"adapt": "skipped", "promote": "skipped", "reannotate": "skipped"}
@@ -89,6 +91,8 @@ def test_a_model_is_kept_current(world, capsys):
     assert cycle(world) == 0
     assert "since cycle 2" in capsys.readouterr().out
 
+    # The registry has copies of its own, so that candidates of finished cycles may be deleted.
+    shutil.rmtree(world / "state/work/cycle=00000002")
     write_config(world, reannotate="all", continual="[]\nkeep-labels = true")
     write_labels(world, "tuesday", [*UNLABELLED, *NEW])
     assert cycle(world) == 3
@@ -235,19 +239,111 @@ def test_a_rollback_is_annotated_again_where_that_is_asked_for(world):
             lambda world: write_labels(world, "seen", NEW[:24]),
             "that are not trained on, found 'new'",
         ),
-        (lambda world: (world / "gates.toml").unlink(), "cannot read --gates"),
-        (lambda world: (world / "dev.conll").unlink(), "check --dev"),
+        (lambda world: write_again(world, NEW[:24]), "that are not trained on, found 'new'"),
+        (lambda world: split_test_set(world), "that are not trained on, found 'new'"),
     ],
 )
 def test_what_could_not_come_to_an_end_is_not_begun(spoil, message, world, capsys):
     if message != "expected input files at":
         write_texts(world, "a")
-        if "labels" not in message and "trained on" not in message:
-            write_labels(world, "monday", NEW)
     spoil(world)
     assert cycle(world) == 2
     assert message in capsys.readouterr().err
     assert not (world / "state/cycles").exists()
+
+
+def write_again(world, sentences):
+    """A test set with other bytes."""
+    write_labels(world, "seen", sentences)
+    path = world / "labels/seen/train.conll"
+    path.write_text("\n" + path.read_text() + "\n\n")
+
+
+def split_test_set(world):
+    """One of the files of a test set of two."""
+    write_conll(world / "more.conll", NEW[24:])
+    gates = (world / "gates.toml").read_text()
+    (world / "gates.toml").write_text(gates.replace('gold = ["', f'gold = ["{world / "more.conll"}", "'))
+    write_labels(world, "seen", NEW[24:])
+
+
+def replace_in(name, old, new):
+    def spoil(world):
+        content = (world / name).read_text()
+        assert old in content
+        (world / name).write_text(content.replace(old, new))
+
+    return spoil
+
+
+@pytest.mark.parametrize("has_labels", [False, True])
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda world: (world / "gates.toml").unlink(), ["cannot read gates of [promote] in ", "gates.toml"]),
+        (lambda world: (world / "gates.toml").write_text("[sets"), ["cannot read gates of [promote] in "]),
+        (replace_in("gates.toml", "retain", "retian"), ["did you mean 'retain'"]),
+        (lambda world: (world / "dev.conll").unlink(), ["dev.conll", "check dev of [adapt] in "]),
+        (replace_in("cycle.toml", "epochs", 'test = ["none/*.conll"]\nepochs'), ["check test of [adapt] in "]),
+        (replace_in("cycle.toml", '"first"', '"frist"'), ["as reference of [drift] in ", "'frist'"]),
+        (replace_in("cycle.toml", "replicates", 'threshold = ["scores=1"]\nreplicates'), ["--threshold scores="]),
+    ],
+)
+def test_a_config_that_is_wrong_is_told_before_a_cycle_begins(spoil, words, has_labels, world, capsys):
+    write_texts(world, "a")
+    if has_labels:
+        write_labels(world, "monday", NEW)
+    spoil(world)
+    assert cycle(world) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert [word for word in words if word not in line] == []
+    assert not (world / "state/cycles").exists()
+
+
+def write_cut_short(world):
+    content = gzip.compress(b"anna went to rome .\n" * 500)
+    (world / "incoming/cut.txt.gz").write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("cut.txt.gz", write_cut_short, "mend or remove the file, or set bad-files of [annotate] in "),
+        ("a.parquet", lambda world: (world / "incoming/a.parquet").write_bytes(b"PAR1"), "mend or remove the file"),
+        ("a.pdf", lambda world: (world / "incoming/a.pdf").write_bytes(b"%PDF"), "a.pdf"),
+    ],
+)
+def test_an_input_that_cannot_be_read_stops_no_later_cycle(name, write, message, world, capsys):
+    write_texts(world, "a")
+    write(world)
+    assert cycle(world) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert name in error
+    assert not (world / "state/cycles").exists()
+
+    (world / "incoming" / name).unlink()
+    assert cycle(world) == 0
+
+
+def test_an_input_that_becomes_a_dead_letter_stops_no_cycle(world):
+    replace_in("cycle.toml", "max-restarts", 'bad-files = "dead-letter"\nmax-restarts')(world)
+    write_texts(world, "a")
+    write_cut_short(world)
+    assert cycle(world) in (0, 3)
+    assert outcomes_of(world, 1)["annotate"] == "done"
+    write_texts(world, "b")
+    cycle(world)
+    assert [file["uri"] for file in results_of(world, 2)["begin"]["inputs"]] == [str(world / "incoming/b.txt")]
+
+
+def test_sentences_that_are_trained_and_tested_on_are_told(world, capsys):
+    write_labels(world, "monday", [*NEW[:20], (["anna", "saw", "oslo"], ["B-person", "O", "B-location"])])
+    write_texts(world, "a")
+    assert cycle(world) in (0, 3)
+    assert f"20 of 21 sentences of {str(world / 'labels/monday/train.conll')!r} stand in test set 'new' too" in (
+        capsys.readouterr().err
+    )
 
 
 def test_the_example_of_the_docs_works(prepared, tmp_path, monkeypatch):
