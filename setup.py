@@ -104,6 +104,13 @@ setup(
         "training.objectives",
         "training.registry",
         "pipelines",
+        "pipelines.console",
+        "pipelines.cycling",
+        "pipelines.labelled",
+        "pipelines.runs",
+        "pipelines.taggers",
+        "pipelines.training",
+        "pipelines.workers",
         "assets",
     ],
     package_data={

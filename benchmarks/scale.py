@@ -89,7 +89,7 @@ class Outcome:
 
 def measure(run):
     """Reads the slices of a run."""
-    from pipelines.runs import open_run
+    from pipelines.runs.opening import open_run
     from transforms.storage.runs import read_receipts
 
     opened = open_run(run, flag="--run")

@@ -119,7 +119,7 @@ def choose_contenders(options):
 
 def has_dedupe():
     """Whether `annotate` computes identical windows once, and can be told not to."""
-    from pipelines.annotate_options import AnnotateOptions
+    from pipelines.runs.options import AnnotateOptions
 
     return "dedupe" in {field.name for field in dataclasses.fields(AnnotateOptions)}
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pipelines.logs import complain, logging_as, take_format
+from pipelines.console.logs import complain, logging_as, take_format
 from schemas.errors import ConfigError, PipelineError
 
 JOBS = {

@@ -9,23 +9,23 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines.annotate_options import AnnotateOptions
-from pipelines.commands import record_command
-from pipelines.finishing import REPORT, PlannedRun, finish_run
-from pipelines.logs import log_context
-from pipelines.observing import observing
-from pipelines.options import parse_options, parse_pairs
-from pipelines.pinning import pin_model
-from pipelines.runners import check_hints, choose_hints, is_handed_over, is_local
-from pipelines.signals import stopping_on_signals
-from pipelines.taggers import configure
-from pipelines.tuning import recall_budget, tune_budget
-from pipelines.versions import versions
+from pipelines.console.logs import log_context
+from pipelines.console.options import parse_options, parse_pairs
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.commands import record_command
+from pipelines.runs.finishing import REPORT, PlannedRun, finish_run
+from pipelines.runs.observing import observing
+from pipelines.runs.options import AnnotateOptions
+from pipelines.runs.versions import versions
+from pipelines.taggers.choosing import configure
+from pipelines.taggers.pinning import pin_model
+from pipelines.taggers.tuning import recall_budget, tune_budget
+from pipelines.workers.runners import check_hints, choose_hints, is_handed_over, is_local
 from schemas.errors import ConfigError, FileError, InputError, PipelineError, StorageError
 
 if TYPE_CHECKING:
-    from pipelines.reusing import EarlierRun
-    from pipelines.supervision import Supervision
+    from pipelines.runs.reusing import EarlierRun
+    from pipelines.workers.supervision import Supervision
     from schemas.slices import FileRef, Slice
     from schemas.tables import FileTable, SliceTable
     from transforms.corpora.documents import CorpusConfig
@@ -165,10 +165,10 @@ def _do(job: _Job, beam_flags: Sequence[str], started: float) -> dict[str, Any] 
 
 
 def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, replaced: Collection[str]) -> _Job:
-    from pipelines.progress import watch_count
-    from pipelines.reusing import open_earlier
-    from pipelines.supervision import Supervision
-    from pipelines.workers import choose_supervision, count_workers, share_threads
+    from pipelines.console.progress import watch_count
+    from pipelines.runs.reusing import open_earlier
+    from pipelines.workers.local import choose_supervision, count_workers, share_threads
+    from pipelines.workers.supervision import Supervision
     from schemas.annotations import SCHEMA_VERSION, check_kept
     from schemas.manifest import fingerprint
     from schemas.slices import display_text
@@ -306,10 +306,10 @@ def _read_report(job: _Job) -> dict[str, Any] | None:
 
 def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) -> None:
     """Annotates what is not committed: by workers that are watched, or by a runner that watches its own."""
-    from pipelines.annotating import SliceWork
-    from pipelines.progress import watch_commits
-    from pipelines.supervision import Crew
-    from pipelines.workers import without_local_workers
+    from pipelines.console.progress import watch_commits
+    from pipelines.workers.annotating import SliceWork
+    from pipelines.workers.local import without_local_workers
+    from pipelines.workers.supervision import Crew
 
     options = job.options
     work = SliceWork(
@@ -347,8 +347,8 @@ def _annotate(job: _Job, pending: Sequence["Slice"], beam_flags: Sequence[str]) 
 
 def _index_earlier(job: _Job) -> "RecallConfig | None":
     """Where the texts of an earlier run are, if one is reused."""
-    from pipelines.progress import watch_clock
-    from pipelines.reusing import index_earlier
+    from pipelines.console.progress import watch_clock
+    from pipelines.runs.reusing import index_earlier
 
     earlier = job.earlier
     if earlier is None:
@@ -367,7 +367,7 @@ def _pending(job: _Job) -> "SliceTable":
 
 def _finish(job: _Job, ran: Sequence["Slice"], seconds: float) -> dict[str, Any]:
     """Reconciles storage with the plan, then writes report, manifest and `_SUCCESS`."""
-    from pipelines.reusing import read_tally
+    from pipelines.runs.reusing import read_tally
     from schemas.costs import Prices
 
     planned = PlannedRun(

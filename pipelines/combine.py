@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.finishing import REPORT, PlannedRun, finish_run
-from pipelines.options import option, parse_options, parse_pairs, quiet_beam
-from pipelines.progress import watch_clock
-from pipelines.runners import is_handed_over
-from pipelines.running import run_pipeline
-from pipelines.runs import CompleteRun, check_renamed, open_complete_run
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options, parse_pairs, quiet_beam
+from pipelines.console.progress import watch_clock
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.finishing import REPORT, PlannedRun, finish_run
+from pipelines.runs.opening import CompleteRun, check_renamed, open_complete_run
+from pipelines.workers.runners import is_handed_over
+from pipelines.workers.running import run_pipeline
 from schemas.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _construct(job: _Job, listed: "WorkList", pipeline: Any) -> None:
     """Adds the transforms to a pipeline that commits slices."""
     import apache_beam as beam
 
-    from pipelines.versions import versions
+    from pipelines.runs.versions import versions
     from transforms.combine import CombineRuns
     from transforms.commit import CommitSlices
     from transforms.plan import PlanSlices

@@ -5,12 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels
-from pipelines.options import option, parse_options, quiet_beam
-from pipelines.progress import watch_clock
-from pipelines.running import RESULTS, listed_inputs, open_output, read_results, run_pipeline
-from pipelines.runs import CompleteRun, choose_buckets, find_differences, open_complete_run
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options, quiet_beam
+from pipelines.console.progress import watch_clock
+from pipelines.console.signals import stopping_on_signals
+from pipelines.labelled.gold import GoldOptions, configure_corpus, find_scheme, map_labels
+from pipelines.runs.opening import CompleteRun, choose_buckets, find_differences, open_complete_run
+from pipelines.workers.running import RESULTS, listed_inputs, open_output, read_results, run_pipeline
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _plan(options: CompareOptions) -> _Job:
 
 def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     """Completes the results that the pipeline left, writes the report if one is wanted and returns it."""
-    from pipelines.versions import versions
+    from pipelines.runs.versions import versions
     from schemas.manifest import dump_json
     from schemas.slices import display_uri
     from transforms.reports.comparison import describe_verdict, render_comparison, render_markdown

@@ -14,11 +14,11 @@ import fcntl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipelines.cycle_checks import check_config, check_inputs, check_training
-from pipelines.cycle_config import CycleConfig, read_cycle_config
-from pipelines.cycle_steps import CycleJob, find_stale, list_inputs, list_labels, run_step
-from pipelines.options import build_parser, option
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import build_parser, option
+from pipelines.console.signals import stopping_on_signals
+from pipelines.cycling.checks import check_config, check_inputs, check_training
+from pipelines.cycling.config import CycleConfig, read_cycle_config
+from pipelines.cycling.steps import CycleJob, find_stale, list_inputs, list_labels, run_step
 from schemas.cycles import STEPS, Beginning, Cycle, LabelRef
 from schemas.errors import ConfigError, ConflictError
 from schemas.slices import FileRef

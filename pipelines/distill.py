@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import train
-from pipelines.options import option, parse_options, parse_pairs
-from pipelines.runs import CompleteRun, check_renamed, open_complete_run, run_option
-from pipelines.signals import stopping_on_signals
-from pipelines.train_options import TrainOptions
+from pipelines.console.options import option, parse_options, parse_pairs
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.opening import CompleteRun, check_renamed, open_complete_run, run_option
+from pipelines.training.options import TrainOptions
 from schemas.checkpoints import CARD_NAME, UNFINISHED, CheckpointCard
 from schemas.errors import ConfigError
 from training.encoders import open_encoder
@@ -287,7 +287,7 @@ def _is_taught(student: Path, teacher: Mapping[str, Any]) -> bool:
 def _compare(options: DistillOptions, examined: CompleteRun, folder: Path) -> int:
     """Annotates the gold texts with the student and compares it with its teacher there."""
     from pipelines import annotate, compare
-    from pipelines.annotate_options import AnnotateOptions
+    from pipelines.runs.options import AnnotateOptions
 
     asked = AnnotateOptions(
         input=options.gold,

@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options, parse_pairs
-from pipelines.runs import Run, find_differences, open_run
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options, parse_pairs
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.opening import Run, find_differences, open_run
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _describe(
 
     Nothing in it depends on when or how fast it was made.
     """
-    from pipelines.versions import versions
+    from pipelines.runs.versions import versions
     from schemas.slices import display_uri
     from transforms.scoring.drift import KINDS, REPORT_VERSION
 
@@ -183,7 +183,7 @@ def _find_caveats(differences: Sequence[str]) -> dict[str, str]:
 
 
 def _write(output: str, report: Mapping[str, Any]) -> None:
-    from pipelines.running import open_output
+    from pipelines.workers.running import open_output
     from schemas.manifest import dump_json
     from transforms.reports.drift import render_drift
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.annotate_options import AnnotateOptions
-from pipelines.options import option, parse_options
-from pipelines.signals import stopping_on_signals
-from pipelines.workers import n_cores
+from pipelines.console.options import option, parse_options
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.options import AnnotateOptions
+from pipelines.workers.local import n_cores
 from schemas.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _measure(
     import pyarrow.parquet as pq
 
     from pipelines import annotate
-    from pipelines.runs import open_run
+    from pipelines.runs.opening import open_run
     from transforms.storage.runs import read_receipts
 
     folder, workers = place
@@ -349,7 +349,7 @@ def _peak_bytes(*, is_child: bool) -> int:
 
 
 def _write(options: EstimateOptions, estimate: dict[str, Any]) -> None:
-    from pipelines.running import open_output
+    from pipelines.workers.running import open_output
     from schemas.manifest import dump_json
 
     if options.output:

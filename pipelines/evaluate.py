@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipelines.gold import GoldOptions, configure_corpus, find_scheme, map_labels, recognise_first
-from pipelines.options import option, parse_options, quiet_beam
-from pipelines.progress import watch_clock
-from pipelines.running import RESULTS, listed_inputs, open_output, read_results, run_pipeline
-from pipelines.runs import CompleteRun, choose_buckets, open_complete_run
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options, quiet_beam
+from pipelines.console.progress import watch_clock
+from pipelines.console.signals import stopping_on_signals
+from pipelines.labelled.gold import GoldOptions, configure_corpus, find_scheme, map_labels, recognise_first
+from pipelines.runs.opening import CompleteRun, choose_buckets, open_complete_run
+from pipelines.workers.running import RESULTS, listed_inputs, open_output, read_results, run_pipeline
 from schemas.errors import ConfigError, FileError, StorageError
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ def _read_seen(options: EvaluateOptions, label_map: Mapping[str, str]) -> Mappin
 
 def _finish(job: _Job, store: "Store", seconds: float) -> dict[str, Any]:
     """Completes the results that the pipeline left, writes the report and returns it."""
-    from pipelines.versions import versions
+    from pipelines.runs.versions import versions
     from schemas.calibration import Calibrator
     from schemas.manifest import dump_json
     from schemas.slices import display_uri

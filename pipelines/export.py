@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pipelines.options import option, parse_options, parse_pairs
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options, parse_pairs
+from pipelines.console.signals import stopping_on_signals
 from schemas.engines import Parity
 from schemas.errors import ConfigError, FileError
 from schemas.labels import OUTSIDE

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.annotate import DESCRIPTION, run
-from pipelines.annotate_options import AnnotateOptions
-from pipelines.options import check_beam_flags, parse_options
-from pipelines.runners import HINTS
+from pipelines.console.options import check_beam_flags, parse_options
+from pipelines.runs.options import AnnotateOptions
+from pipelines.workers.runners import HINTS
 from schemas.errors import ConfigError, PipelineError
 
 LOCAL_OPTIONS = ("workers", "max_restarts", "tune")

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options
+from pipelines.console.options import option, parse_options
+from pipelines.console.signals import stopping_on_signals
 from pipelines.select import read_selection
-from pipelines.signals import stopping_on_signals
 from schemas.errors import ConfigError, FileError, StorageError
 
 if TYPE_CHECKING:

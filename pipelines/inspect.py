@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.labels import inspect_labels
-from pipelines.options import option, parse_options
-from pipelines.runs import Run, open_run, run_option
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options
+from pipelines.console.signals import stopping_on_signals
+from pipelines.labelled.labels import inspect_labels
+from pipelines.runs.opening import Run, open_run, run_option
 from schemas.errors import ConfigError, suggest
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.options import option, parse_options, parse_pairs
-from pipelines.progress import watch_clock
-from pipelines.runs import CompleteRun, open_complete_run, run_option
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options, parse_pairs
+from pipelines.console.progress import watch_clock
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.opening import CompleteRun, open_complete_run, run_option
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options
+from pipelines.console.signals import stopping_on_signals
 from schemas.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def _read(options: RegistryOptions) -> tuple["Store", "RegistryState"]:
 
 def _judge(options: PromoteOptions, store: "Store", state: "RegistryState", digest: str) -> "Verdict | None":
     """How the candidate does, which is shown; None without gates, when it is only looked at."""
-    from pipelines.gating import check_unseen, judge_candidate, read_gates
+    from pipelines.labelled.gating import check_unseen, judge_candidate, read_gates
     from training.registry.history import find_champion
     from training.registry.references import pin_checkpoint
     from transforms.reports.registry import print_verdict

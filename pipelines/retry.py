@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.options import option, parse_options
-from pipelines.redoing import redo
-from pipelines.runs import Run, open_run, run_option
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.opening import Run, open_run, run_option
+from pipelines.runs.redoing import redo
 from schemas.errors import FileError
 
 if TYPE_CHECKING:

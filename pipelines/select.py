@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.options import option, parse_options, quiet_beam
-from pipelines.progress import watch_clock
-from pipelines.runs import CompleteRun, open_complete_run, run_option
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options, quiet_beam
+from pipelines.console.progress import watch_clock
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.opening import CompleteRun, open_complete_run, run_option
 from schemas.errors import ConfigError, suggest
 from schemas.selections import RANDOM
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.options import parse_options
-from pipelines.pinning import pin_folders
-from pipelines.signals import stopping_on_signals
-from pipelines.train_data import describe_split, read_data
-from pipelines.train_once import Candidate, train_once
-from pipelines.train_options import TrainOptions
-from pipelines.train_run import TrainRun, configure, describe_training, vary
+from pipelines.console.options import parse_options
+from pipelines.console.signals import stopping_on_signals
+from pipelines.taggers.pinning import pin_folders
+from pipelines.training.data import describe_split, read_data
+from pipelines.training.once import Candidate, train_once
+from pipelines.training.options import TrainOptions
+from pipelines.training.runs import TrainRun, configure, describe_training, vary
 from schemas.checkpoints import CARD_NAME, HISTORY_NAME, UNFINISHED, CheckpointCard, SeedScore
 from training.checkpoints import check_output, is_publishing, publish_checkpoint, render_scores, render_seeds
 from training.encoders import open_encoder

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.options import option, parse_options
-from pipelines.progress import watch_clock
-from pipelines.redoing import redo
-from pipelines.runs import Run, open_run, run_option
-from pipelines.signals import stopping_on_signals
+from pipelines.console.options import option, parse_options
+from pipelines.console.progress import watch_clock
+from pipelines.console.signals import stopping_on_signals
+from pipelines.runs.opening import Run, open_run, run_option
+from pipelines.runs.redoing import redo
 from schemas.errors import ConfigError, FileError, StorageError
 
 if TYPE_CHECKING:

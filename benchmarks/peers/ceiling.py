@@ -14,7 +14,7 @@ from benchmarks.peers.documents import read_documents
 
 def run(source, target, model, *, backend, precision):  # noqa: ARG001 - it writes nothing
     """Times the passes; returns their seconds, since the rest of the process is not part of it."""
-    from pipelines.tuning import recall_budget
+    from pipelines.taggers.tuning import recall_budget
     from transforms.models.backends import BackendConfig
     from transforms.models.catalog import configure_tagger, load_classifier
     from transforms.models.checkpoint import find_checkpoint

@@ -15,7 +15,7 @@ import yaml
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
 from pipelines.annotate import AnnotateOptions
-from pipelines.options import parse_options
+from pipelines.console.options import parse_options
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from pipelines.options import quiet_beam
+from pipelines.console.options import quiet_beam
 
 quiet_beam()
 

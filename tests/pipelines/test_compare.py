@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipelines.compare
-import pipelines.runs
+import pipelines.runs.opening
 from pipelines.__main__ import main
 from tests.conftest import write_checkpoint
 from tests.pipelines.conftest import WORDS, read_rows, run_folder
@@ -131,7 +131,7 @@ def test_numbers_do_not_depend_on_workers_buckets_files_or_slices(
     )
     options = ["--gold", tmp_path / "gold.jsonl", "--tokens-column", "tokens", "--output"]
     assert compare(*options, tmp_path / "one") == 0
-    monkeypatch.setattr(pipelines.runs, "_BUCKET_BYTES", 1000)
+    monkeypatch.setattr(pipelines.runs.opening, "_BUCKET_BYTES", 1000)
     workers = ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]
     assert compare(*options, tmp_path / "two", *workers) == 0
     reports = [{key: value for key, value in report(name).items() if key != "seconds"} for name in ("one", "two")]

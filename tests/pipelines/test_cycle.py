@@ -11,7 +11,7 @@ import training.cycles
 from pipelines.__main__ import main
 from tests.conftest import ROOT
 from tests.pipelines.conftest import snapshot
-from tests.pipelines.cycling import (
+from tests.pipelines.cycles import (
     UNLABELLED,
     champion_of,
     copy_busy_world,

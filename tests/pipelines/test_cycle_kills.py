@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.__main__ import main
 from tests.faults.children import fork
-from tests.pipelines.cycling import (
+from tests.pipelines.cycles import (
     copy_busy_world,
     copy_world,
     describe,

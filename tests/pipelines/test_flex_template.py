@@ -8,8 +8,8 @@ import typing
 import pytest
 
 from pipelines.annotate import AnnotateOptions
+from pipelines.console.options import beam_flag_names
 from pipelines.flex_template import LOCAL_OPTIONS, describe_template, main, read_arguments
-from pipelines.options import beam_flag_names
 from tests.conftest import ROOT
 
 METADATA = ROOT / "deploy/dataflow/metadata.json"

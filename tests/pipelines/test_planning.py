@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipelines import progress
-from pipelines.progress import watch_count
-from pipelines.workers import count_workers
+from pipelines.console import progress
+from pipelines.console.progress import watch_count
+from pipelines.workers.local import count_workers
 from tests.pipelines.conftest import read_rows, run_folder
 from transforms.storage.plans import read_plans
 from transforms.storage.store import open_store

@@ -9,7 +9,7 @@ from transformers import Trainer
 
 import training.adapters
 from pipelines.__main__ import main
-from pipelines.train_options import TrainOptions
+from pipelines.training.options import TrainOptions
 from schemas.checkpoints import CheckpointCard
 from tests.pipelines.conftest import read_rows
 from tests.training.recipes import make_encoder, make_labelled_file
@@ -184,7 +184,7 @@ def test_train_fails_where_the_checkpoint_is_not_what_was_trained(base, files, t
     ],
 )
 def test_train_refuses_a_method_before_it_begins(base, files, tmp_path, spec, more, message, capsys, monkeypatch):
-    monkeypatch.setattr("pipelines.train_once.load_model", None)
+    monkeypatch.setattr("pipelines.training.once.load_model", None)
     assert _train(base, files, tmp_path / "model", spec, *more) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "model").exists()

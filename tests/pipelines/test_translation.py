@@ -11,8 +11,8 @@ from apache_beam.runners.portability.fn_api_runner.translations import (
 )
 
 from pipelines.__main__ import main
-from pipelines.annotating import SliceWork
-from pipelines.runners import is_handed_over
+from pipelines.workers.annotating import SliceWork
+from pipelines.workers.runners import is_handed_over
 from schemas.errors import PipelineError
 from schemas.slices import FileRef, Slice
 from schemas.tables import SliceTable

@@ -247,8 +247,8 @@ def test_verify_keeps_no_command_with_a_password(annotate, corpus, tmp_path):
     assert annotate("--calibrator", "", "--id-column", "", source=corpus) == 0
     told = json.loads((run_folder(tmp_path / "out") / "_command.json").read_text())
     assert told["options"]["input"] == [str(corpus)]
-    from pipelines.annotate_options import AnnotateOptions
-    from pipelines.commands import record_command
+    from pipelines.runs.commands import record_command
+    from pipelines.runs.options import AnnotateOptions
     from transforms.storage.store import open_store
 
     store = open_store(str(tmp_path / "other"))

@@ -2,9 +2,9 @@
 
 import sys
 
-import pipelines.workers
+import pipelines.workers.local
 from pipelines.__main__ import main
 
 if __name__ == "__main__":
-    pipelines.workers.choose_supervision = lambda *_: None
+    pipelines.workers.local.choose_supervision = lambda *_: None
     sys.exit(main())

@@ -487,15 +487,15 @@ def silence_unheard(supervision, _):
 
 
 MUTANTS: Patches = {
-    "workers_not_replaced": (("pipelines.supervision", workers_not_replaced),),
+    "workers_not_replaced": (("pipelines.workers.supervision", workers_not_replaced),),
     "nobody_isolated": (("transforms.annotate", nobody_isolated),),
-    "silence_unheard": (("pipelines.supervision", silence_unheard),),
+    "silence_unheard": (("pipelines.workers.supervision", silence_unheard),),
     "no_commit_record": (("transforms.storage.posix", no_commit_record),),
     "marker_files": (("transforms.storage.commits", marker_files),),
     "attempts_without_token": (("transforms.storage.commits", attempts_without_token),),
     "commits_overwritten": (("transforms.storage.posix", commits_overwritten),),
     "commits_believed": (("transforms.storage.posix", commits_believed),),
-    "success_first": (("pipelines.commands", success_first),),
+    "success_first": (("pipelines.runs.commands", success_first),),
     "receipts_trusted": (("transforms.storage.runs", receipts_trusted),),
     "everything_redone": (("transforms.storage.runs", commits_forgotten), ("transforms.read", commits_unread)),
     "storage_unchecked": (
@@ -508,7 +508,7 @@ MUTANTS: Patches = {
     "errors_are_wins": (("transforms.storage.objects", errors_are_wins),),
     "lost_answers_are_losses": (("transforms.storage.objects", lost_answers_are_losses),),
     "sizes_verified": (("transforms.storage.verification", sizes_verified),),
-    "signals_unheard": (("pipelines.signals", signals_unheard),),
+    "signals_unheard": (("pipelines.console.signals", signals_unheard),),
     "model_not_in_fingerprint": (("transforms.models.catalog", model_not_in_fingerprint),),
     "slice_size_ignored": (("transforms.storage.runs", slice_size_ignored),),
     "changes_unseen": (("transforms.read", changes_unseen),),

@@ -1,0 +1,1 @@
+"""A cycle: its file, what is checked before it begins, and its steps."""

@@ -1,0 +1,128 @@
+"""What a run tells those who watch from outside: lineage as it begins and ends, metrics as it ends."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipelines.console.logs import log_context
+from pipelines.console.signals import BEFORE_END
+from pipelines.runs.versions import versions
+from schemas.errors import ConfigError, PipelineError
+
+if TYPE_CHECKING:
+    from pipelines.runs.options import AnnotateOptions
+    from transforms.lake.lineage import Lineage
+    from transforms.storage.store import Store
+
+
+class Observer:
+    """Tells of one start of a run.
+
+    Args:
+      options: what a person asked for.
+
+    Raises:
+      ConfigError: what they ask for cannot be told.
+    """
+
+    def __init__(self, options: "AnnotateOptions") -> None:
+        from schemas.slices import display_uri
+        from transforms.lake.lineage import Lineage
+        from transforms.lake.metrics import check_metrics
+
+        self._options = options
+        self._output = display_uri(options.output)
+        self._data = ""
+        self._report: Mapping[str, Any] | None = None
+        self._lineage: Lineage | None = None
+        if options.metrics_file:
+            check_metrics(options.metrics_file)
+        if options.lineage:
+            version = versions().get("spanmill", "unknown")
+            job = f"annotate.{self._output}"
+            self._lineage = Lineage(options.lineage, job=job, version=version, inputs=options.input)
+
+    def begin(self, root: str) -> None:
+        """The run is planned; its folder is known."""
+        log_context(run=root.rpartition("=")[2], step="annotate")
+        self._data = f"{root}/data"
+        if self._lineage:
+            _try(self._lineage.start, self._data)
+
+    def complete(self, store: "Store", report: Mapping[str, Any]) -> None:
+        """The run is complete."""
+        self._report = report
+        if self._lineage:
+            _try(_tell_complete, self._lineage, self._data, store, report)
+
+    def fail(self, error: BaseException) -> None:
+        """The run failed."""
+        self.end(2 if isinstance(error, ConfigError) else 1)
+        if self._lineage and self._data:
+            words = str(error) if isinstance(error, PipelineError) else type(error).__name__
+            _try(self._lineage.fail, self._data, words)
+
+    def stop(self, status: int) -> None:
+        """A signal ends the job."""
+        self.end(status)
+        if self._lineage and self._data:
+            _try(self._lineage.abort, self._data)
+
+    def end(self, status: int) -> int:
+        """The job ends with an exit status, which comes back."""
+        if path := self._options.metrics_file:
+            from transforms.lake.metrics import write_metrics
+
+            report = self._report
+            _try(lambda: write_metrics(path, report, output=self._output, status=status, ended=time.time()))
+        return status
+
+
+@contextlib.contextmanager
+def observing(options: "AnnotateOptions") -> Iterator[Observer]:
+    """Tells of what happens in the body, also of an error that leaves it and of a signal that ends it.
+
+    Raises:
+      ConfigError: what a person wants to be told cannot be.
+    """
+    log_context(step="plan")
+    observer = Observer(options)
+    BEFORE_END.append(observer.stop)
+    try:
+        yield observer
+    except Exception as error:
+        observer.fail(error)
+        raise
+    finally:
+        BEFORE_END.remove(observer.stop)
+
+
+def _tell_complete(lineage: "Lineage", data: str, store: "Store", report: Mapping[str, Any]) -> None:
+    import pyarrow.parquet as pq
+
+    from transforms.lake.lineage import Amount
+
+    names = store.list("data")
+    schema = None
+    if names and names[0].endswith(".parquet"):
+        with store.open(f"data/{names[0]}") as raw:
+            schema = pq.read_schema(raw)
+    size_bytes = sum(store.size(f"data/{name}") or 0 for name in names)
+    read = [
+        (item["uri"], Amount(rows=item["rows"], size_bytes=item["size_bytes"], files=1)) for item in report["inputs"]
+    ]
+    written = Amount(rows=report["documents"], size_bytes=size_bytes, files=len(names))
+    lineage.complete(data, read=read, written=written, schema=schema)
+
+
+def _try(tell: Callable[..., None], *arguments: Any) -> None:
+    """Nobody who cannot be told stops a run."""
+    try:
+        tell(*arguments)
+    except Exception as error:  # noqa: BLE001 - a server or a disk fails in its own ways
+        from schemas.slices import display_text
+
+        reason = display_text(str(error)) or type(error).__name__
+        print(f"spanmill: could not tell those who watch: {reason}", file=sys.stderr, flush=True)

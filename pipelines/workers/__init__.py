@@ -1,0 +1,1 @@
+"""Who does the work of a job: Beam's runners, and processes on this machine."""
