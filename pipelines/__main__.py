@@ -42,11 +42,7 @@ spanmill JOB --help lists the options of a job; with --log-format json any of th
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one job and returns the exit status: 0 complete, 1 failed, 2 wrong options or input, 3 too many failed."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
-        width = max(map(len, JOBS))
-        print(USAGE.format(jobs="\n".join(f"  {name:<{width}}  {text}" for name, text in JOBS.items())))
-        return 0
-    job, *rest = words
+    job, *rest = words or ["--help"]
     try:
         format_, rest = take_format(rest)
     except ConfigError as error:
@@ -58,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(job: str, arguments: Sequence[str]) -> int:
     try:
+        if job in ("-h", "--help"):
+            return _help()
         if job not in JOBS:
             raise ConfigError(f"expected a job of {sorted(JOBS)}, found {job!r}")  # noqa: TRY301
         status: int = importlib.import_module(f"pipelines.{_MODULES.get(job, job)}").main(arguments)
@@ -72,6 +70,12 @@ def _run(job: str, arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return status
+
+
+def _help() -> int:
+    width = max(map(len, JOBS))
+    print(USAGE.format(jobs="\n".join(f"  {name:<{width}}  {text}" for name, text in JOBS.items())), flush=True)
+    return 0
 
 
 if __name__ == "__main__":

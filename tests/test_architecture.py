@@ -1,5 +1,6 @@
 """Which way imports go, and what the command line may load."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,15 @@ def test_help_loads_no_model_and_no_runner(words):
 
     assert done.stdout.startswith("usage: spanmill")
     assert done.stderr.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]], ids=" ".join)
+def test_help_ends_quietly_where_its_reader_goes_away(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *words], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, timeout=60
+    )
+    os.close(writer)
+
+    assert done.stderr == b""
