@@ -22,7 +22,7 @@ from pipelines.cycling.steps import CycleJob, find_stale, list_inputs, list_labe
 from schemas.cycles import STEPS, Beginning, Cycle, LabelRef
 from schemas.errors import ConfigError, ConflictError
 from schemas.slices import FileRef
-from transforms.storage.store import Store, open_store
+from transforms.storage.store import Store, open_named
 
 DESCRIPTION = (
     "Keep a model current: annotate what is new, tell how far it has drifted, train where labels have arrived, promote "
@@ -60,7 +60,7 @@ def run(config: CycleConfig, options: CycleOptions) -> int:
       ConflictError: another cycle is at work on this machine, or somebody else has promoted meanwhile.
       PipelineError: a step failed; what is done stays.
     """
-    store = open_store(config.settings.state)
+    store = open_named(config.settings.state, flag="state")
     with _locking(config.work):
         from training.cycles import read_cycles, record_result
 
@@ -115,7 +115,7 @@ def _plan(
     from training.registry.history import find_champion, read_history
     from training.registry.records import read_records, tell_time
 
-    registry = open_store(config.settings.registry)
+    registry = open_named(config.settings.registry, flag="registry")
     entries = read_history(registry)
     if not (champion := find_champion(entries)):
         shown = display_uri(config.settings.registry)

@@ -253,9 +253,9 @@ VERBS = {
 
 
 def _open(options: RegistryOptions) -> "Store":
-    from transforms.storage.store import open_store
+    from transforms.storage.store import open_named
 
-    return open_store(options.registry)
+    return open_named(options.registry, flag="--registry")
 
 
 def _read(options: RegistryOptions) -> tuple["Store", "RegistryState"]:

@@ -346,6 +346,17 @@ def test_sentences_that_are_trained_and_tested_on_are_told(world, capsys):
     )
 
 
+@pytest.mark.parametrize("key", ["state", "registry"])
+def test_a_bucket_that_does_not_answer_is_told_in_one_line(key, dead_s3, world, capsys):
+    write_texts(world, "a")
+    url = f's3://bucket/{key}"\nwork = "{world / "work"}"'
+    replace_in("cycle.toml", f'{key} = "{world / key}"', f'{key} = "{url}')(world)
+    assert cycle(world) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"spanmill: cannot reach 's3://bucket/{key}': ")
+    assert dead_s3 in line
+
+
 def test_the_example_of_the_docs_works(prepared, tmp_path, monkeypatch):
     folder = copy_world(prepared, tmp_path / "world")
     for name in ("cycle.toml", "gates.toml"):

@@ -11,7 +11,7 @@ from schemas.slices import display_uri
 from training.registry.history import find_champion, read_history, require_copy
 from training.registry.records import CHECKPOINTS, find_record, read_records
 from transforms.models.checkpoint import digest_file, fetch_memory, find_checkpoint, list_memory
-from transforms.storage.store import Store, open_store
+from transforms.storage.store import Store, open_named
 
 SCHEME = "registry:"
 CHAMPION = "champion"
@@ -65,7 +65,7 @@ def resolve_reference(reference: str, registry: str, *, flag: str = "--model") -
     """
     if not registry:
         raise ConfigError(f"expected --registry with {flag} {reference}, found none; give its folder or URL")
-    store = open_store(registry)
+    store = open_named(registry, flag="--registry")
     entries = read_history(store)
     wanted = reference.removeprefix(SCHEME)
     if wanted == CHAMPION:

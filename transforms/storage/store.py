@@ -53,13 +53,9 @@ def open_store(root: str) -> Store:
     """The store for a path or URL.
 
     Raises:
-      ConfigError: there is no client for the URL, or the store cannot put a file if absent, so that two workers could
-        both win.
+      ConfigError: the store cannot put a file if absent, so that two workers could both win.
     """
-    try:
-        fs, path = fsspec.core.url_to_fs(root)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"cannot open {display_uri(root)!r}: {display_text(str(error))}") from error
+    fs, path = fsspec.core.url_to_fs(root)
     if "file" in fs.protocol:
         return PosixStore(path)
     if not supports_put_if_absent(fs):
@@ -69,3 +65,11 @@ def open_store(root: str) -> Store:
             "write to a local folder, S3 or Google Cloud Storage and copy the finished run"
         )
     return ObjectStore(fs, path)
+
+
+def open_named(root: str, *, flag: str) -> Store:
+    """As `open_store`, with the option that named it in what is raised where nothing here reads such a URL."""
+    try:
+        return open_store(root)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"cannot open {flag} {display_uri(root)!r}: {display_text(str(error))}") from error

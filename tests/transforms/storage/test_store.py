@@ -8,7 +8,7 @@ import pytest
 from schemas.errors import ConfigError, StorageError
 from transforms.storage.objects import ObjectStore
 from transforms.storage.posix import PosixStore
-from transforms.storage.store import open_store
+from transforms.storage.store import open_named, open_store
 
 ESCAPES = ("../x", "a/../../x", "/etc/passwd", "..")
 
@@ -252,9 +252,9 @@ def test_nothing_is_found_in_a_bucket_that_is_not_there(live_s3):
     assert (store.list(""), store.size("a"), list(store.walk())) == ([], None, [])
 
 
-def test_open_store_refuses_a_protocol_without_a_client():
-    with pytest.raises(ConfigError, match="cannot open 'nosuch://me/run': Protocol not known: nosuch"):
-        open_store("nosuch://me/run")
+def test_a_protocol_without_a_client_is_told_with_the_option():
+    with pytest.raises(ConfigError, match="cannot open --registry 'nosuch://me/run': Protocol not known: nosuch"):
+        open_named("nosuch://me/run", flag="--registry")
 
 
 @pytest.mark.parametrize("root", ["ftp://me:secret@localhost/run", "zip:///tmp/none.zip", "data:,x"])
