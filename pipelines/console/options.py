@@ -142,7 +142,7 @@ def _check_switches(arguments: Sequence[str], left: Sequence[str], options: type
     hints = typing.get_type_hints(options)
     switches = {_spell(field): field for field in dataclasses.fields(options) if hints[field.name] is bool}
     for flag, value in itertools.pairwise(arguments):
-        if flag in switches and value in left[:1]:
+        if flag in switches and value in left[:1] and not value.startswith("-"):
             raise ConfigError(
                 f"expected no value after {flag}, found {value!r}; {flag} alone says yes, --no-{flag[2:]} no"
             )
@@ -186,7 +186,12 @@ def read_values(content: Mapping[str, Any], options: type, *, where: str, remedy
     for key, value in content.items():
         name = key.replace("-", "_")
         if name not in choices:
-            raise ConfigError(f"unknown key {key!r} in {where!r}{suggest(name, choices, cutoff=_NEAR)}{remedy}")
+            keys = [choice.replace("_", "-") for choice in choices]
+            raise ConfigError(f"unknown key {key!r} in {where!r}{suggest(key, keys, cutoff=_NEAR)}{remedy}")
+        if isinstance(value, dict):
+            raise ConfigError(
+                f"expected options at the top of {where!r}, found a table [{key}]; take its first line out"
+            )
         values[name] = _coerce(value, hints[name], f"key {key!r} in {where!r}")
         if choices[name] and values[name] not in choices[name]:
             raise ConfigError(f"expected key {key!r} in {where!r} to be one of {choices[name]}, found {value!r}")

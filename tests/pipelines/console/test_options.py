@@ -54,6 +54,25 @@ def test_positional_options_that_are_wrong_are_named_as_in_the_help(arguments, m
         parse(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("limits = 3", "unknown key 'limits' in .*; did you mean 'limit'"),
+        ("[copy]\nlimit = 3", r"unknown key 'copy'"),
+        ("[limit]\nmost = 3", r"expected options at the top of .*, found a table \[limit\]"),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_in_one_line(tmp_path, text, message):
+    (tmp_path / "job.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        parse("a", "b", "--config", str(tmp_path / "job.toml"))
+
+
+def test_a_switch_may_stand_before_a_flag_of_somebody_else():
+    with pytest.raises(ConfigError, match="unknown flag '--runner'"):
+        parse("a", "b", "--deep", "--runner=x")
+
+
 def test_a_file_gives_positional_options_that_the_command_line_overrides(tmp_path):
     (tmp_path / "job.toml").write_text('source = "a"\ntarget = "b"\n')
     config = ["--config", str(tmp_path / "job.toml")]
