@@ -308,6 +308,11 @@ def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
             f"expected the weights of adapter {name!r} with digest {card.weights_digest[:16]}, found "
             f"{found[:16]}; it changed since training"
         )
+    if card.tags != _read_tags(adapter.folder, read_object(adapter.folder / "config.json")):
+        raise CheckpointError(
+            f"expected config.json of adapter {name!r} with the tags of its {CARD_NAME}, found others; it changed "
+            "since training"
+        )
     if not reference and "://" in adapter.base:
         # What a stranger's file names is not asked for over the network, but on the hub.
         raise CheckpointError(

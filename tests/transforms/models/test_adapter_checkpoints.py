@@ -90,6 +90,17 @@ def test_find_checkpoint_refuses_pickles_in_both(folder, base, place):
         find_checkpoint(str(folder))
 
 
+def test_find_checkpoint_refuses_tags_that_changed_since_training(folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["id2label"]["1"] = "B-other"
+    path.write_text(json.dumps(config))
+    with pytest.raises(
+        CheckpointError, match=r"with the tags of its card.json, found others; it changed since training"
+    ):
+        find_checkpoint(str(folder))
+
+
 def test_find_checkpoint_refuses_weights_that_changed_since_training(folder):
     weights = bytearray((folder / WEIGHTS_NAME).read_bytes())
     weights[-1] ^= 1
