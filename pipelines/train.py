@@ -1,6 +1,7 @@
 """`spanmill train`: fine-tune a tagger on labelled text."""
 
 import dataclasses
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ from pipelines.training.runs import TrainRun, configure, describe_training, vary
 from schemas.checkpoints import CARD_NAME, HISTORY_NAME, UNFINISHED, CheckpointCard, SeedScore
 from training.checkpoints import check_output, is_publishing, publish_checkpoint, render_scores, render_seeds
 from training.encoders import open_encoder
+from training.reports import JSON_NAME as REPORT_NAME
 from training.scores import micro_f1
 from training.search import TRIALS_NAME, Search, Trial, find_best, read_search, run_trials, trial_folder
 from training.trainer import STATE_NAME, prepare_work
+from transforms.reports.training import find_notices
 
 _LOG = logging.getLogger("training.search")
 
@@ -66,7 +69,8 @@ def run(options: TrainOptions, teacher: Mapping[str, Any] | None = None) -> int:
         print(f"\n{score.name} ({score.role})\n{render_scores(score)}")
     if card.seeds:
         print(f"\n{len(card.seeds)} seeds\n{render_seeds([score.name for score in card.scores], card.seeds)}")
-    print(f"\ncheckpoint: {output}")
+    notices = list(find_notices(json.loads((output / REPORT_NAME).read_text(encoding="utf-8"))))
+    print("\n" + "\n".join([*notices, f"checkpoint: {output}"]))
     return 0
 
 

@@ -7,6 +7,7 @@ PipelineError
     ParseError  TokenizationError  TaggingError  FileError
   ModelError             the model answered nonsense; the run stops
     DeviceError          its device is broken for this process; another worker goes on
+    DivergenceError      training has led to what is no number
   MemoryExhaustedError   memory ran out in this process; another worker goes on
   StorageError           the store lost, refused or contradicted a write
   InputError             an input file broke while a pipeline read it; the run stops
@@ -79,6 +80,13 @@ class ModelError(PipelineError):
 
 class DeviceError(ModelError):
     """A device that answers nothing any more in this process, whatever it is asked."""
+
+
+class DivergenceError(ModelError):
+    """Training has led to what is no number."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"expected training with finite losses, found {found}: it diverged; lower --learning-rate")
 
 
 class MemoryExhaustedError(PipelineError):

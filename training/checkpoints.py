@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.checkpoints import CARD_NAME, CheckpointCard, FileScore, SeedScore
-from schemas.errors import CheckpointError, ConfigError, ModelError
+from schemas.errors import CheckpointError, ConfigError, DivergenceError, ModelError
 from training.crf import add_crf, find_crf, load_crf, save_crf, without_crf
 from training.encoders import digest_weights
 from training.examples import Window
@@ -94,6 +94,8 @@ def load_verified(
         load_crf(add_crf(again, len(again.config.id2label or {})), directory)
     found = predict_logits(again, windows, AutoTokenizer.from_pretrained(directory))
     expected = predict_logits(model, windows, tokenizer)
+    if not np.isfinite(expected).all():
+        raise DivergenceError("answers that are no numbers")
     worst = float(np.abs(found - expected).max(initial=0.0))
     allowed = _TOLERANCES[dtype] * max(1.0, float(np.abs(expected).max(initial=0.0)))
     if not worst <= allowed:

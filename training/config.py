@@ -1,6 +1,7 @@
 """How weights are changed: the options of the trainer."""
 
 import dataclasses
+import math
 
 from schemas.errors import ConfigError
 
@@ -8,6 +9,8 @@ OPTIMIZERS = ("adamw", "sgd", "adafactor")
 HEADS = ("linear", "crf")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
+N_SEEDS = 1 << 32
+"""How many seeds NumPy takes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,12 +66,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "crf_learning_rate", "epochs", "batch_size", "gradient_accumulation"):
             self._check(name, "above 0", is_met=getattr(self, name) > 0)
+        for name in ("learning_rate", "crf_learning_rate", "weight_decay", "max_grad_norm"):
+            self._check(name, "that is finite", is_met=math.isfinite(getattr(self, name)))
         for name in ("patience", "chain_words"):
             self._check(name, "above 0", is_met=getattr(self, name) > 0)
         for name in ("warmup_ratio", "dropout"):
             self._check(name, "of at least 0 and below 1", is_met=0 <= getattr(self, name) < 1)
-        for name in ("weight_decay", "max_grad_norm", "seed"):
+        for name in ("weight_decay", "max_grad_norm"):
             self._check(name, "of at least 0", is_met=getattr(self, name) >= 0)
+        self._check("seed", f"of at least 0 and below {N_SEEDS}", is_met=0 <= self.seed < N_SEEDS)
         for name, known in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),

@@ -237,7 +237,14 @@ def _read_list(name: str, value: Any) -> list[Any]:
 
 def _read_range(name: str, value: Any) -> Range | list[Any]:
     if not isinstance(value, dict):
-        return _read_list(name, value)
+        values = _read_list(name, value)
+        if len(values) == 2 and all(type(each) in (int, float) for each in values):
+            low, high = sorted(values)
+            raise ConfigError(
+                f"expected a range such as {{low = {low}, high = {high}}} for {name!r} in [optuna] of --search, found "
+                "two numbers, between which nothing would be tried; give a range, or try both in a [grid]"
+            )
+        return values
     if not {"low", "high"} <= set(value) <= {"low", "high", "log"}:
         raise ConfigError(f"expected low, high and perhaps log for {name!r} in --search, found {sorted(value)}")
     found = Range(**value)

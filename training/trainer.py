@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.checkpoints import Epoch
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, DivergenceError
 from training.config import TrainConfig
 from training.crf import build_task, find_crf
 from training.epochs import EpochFeatures, TrainingText
@@ -33,7 +33,14 @@ from training.states import load_state, save_state
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, Trainer, TrainerControl, TrainerState, TrainingArguments
+    from transformers import (
+        EarlyStoppingCallback,
+        PreTrainedModel,
+        Trainer,
+        TrainerControl,
+        TrainerState,
+        TrainingArguments,
+    )
 
 STATE_NAME = "training.json"
 _TRAINER_STATE = "trainer_state.json"
@@ -182,7 +189,7 @@ def _build_trainer(
     objectives: Objectives,
     work: Path,
 ) -> "Trainer":
-    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
+    from transformers import PrinterCallback, Trainer
 
     class ObjectiveTrainer(Trainer):
         """Minimises our objectives, and scores with our windows and decoder; Trainer's own loop shuffles a dev set.
@@ -200,7 +207,8 @@ def _build_trainer(
         ) -> "torch.Tensor":
             model.train()
             inputs = self._prepare_inputs(inputs)
-            return objectives.take_step(model, inputs, num_items_in_batch or 1, self.accelerator.backward)
+            self.loss = objectives.take_step(model, inputs, num_items_in_batch or 1, self.accelerator.backward)
+            return self.loss
 
         def create_optimizer(self, _: "torch.nn.Module | None" = None) -> "torch.optim.Optimizer":
             groups = group_parameters(model, self.get_decay_parameter_names(model), config)
@@ -215,12 +223,20 @@ def _build_trainer(
             ignore_keys: list[str] | None = None,  # noqa: ARG002
             metric_key_prefix: str = "eval",  # noqa: ARG002
         ) -> dict[str, float]:
+            if not bool(self.loss.isfinite()):
+                raise DivergenceError(f"a loss of {float(self.loss)}")
             found = scorer.measure_f1(model)
             metrics = {"eval_f1": float(np.mean(found))}
             seconds, self.began = time.monotonic() - self.began, time.monotonic()
             self.log({**metrics, **{f"f1_{at}": f1 for at, f1 in enumerate(found)}, "seconds": seconds})
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
+
+        def _determine_best_metric(self, metrics: dict[str, float], trial: object) -> bool:
+            # As long as no entity is found the last epoch is the best: its loss is the least.
+            if self.state.best_metric == 0:
+                self.state.best_metric = None
+            return super()._determine_best_metric(metrics, trial)  # type: ignore[arg-type]
 
         def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:  # noqa: ARG002
             save_state(model, Path(output_dir or work))
@@ -230,6 +246,24 @@ def _build_trainer(
 
         def _load_best_model(self) -> None:
             load_state(model, Path(self.state.best_model_checkpoint or ""))
+
+    trainer = ObjectiveTrainer(
+        model=model,
+        args=_build_arguments(config, work),
+        train_dataset=features,
+        # Only its presence counts.
+        eval_dataset=features,
+        data_collator=build_collator(scorer.tokenizer),
+        callbacks=[_build_stopping(config.patience)],
+    )
+    # So that it counts the words of all batches of a step.
+    trainer.model_accepts_loss_kwargs = True
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _build_stopping(patience: int) -> "EarlyStoppingCallback":
+    from transformers import EarlyStoppingCallback
 
     class PatientCallback(EarlyStoppingCallback):
         """Counts no epochs from before the first entity is found."""
@@ -241,19 +275,7 @@ def _build_trainer(
             if metric_value == 0 and not state.best_metric:
                 self.early_stopping_patience_counter = 0
 
-    trainer = ObjectiveTrainer(
-        model=model,
-        args=_build_arguments(config, work),
-        train_dataset=features,
-        # Only its presence counts.
-        eval_dataset=features,
-        data_collator=build_collator(scorer.tokenizer),
-        callbacks=[PatientCallback(early_stopping_patience=config.patience)],
-    )
-    # So that it counts the words of all batches of a step.
-    trainer.model_accepts_loss_kwargs = True
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    return PatientCallback(early_stopping_patience=patience)
 
 
 def _read_history(history: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:

@@ -16,7 +16,7 @@ from training.augmentation.augmentations import (
     describe_augmentations,
     render_augmentation,
 )
-from training.config import TrainConfig
+from training.config import N_SEEDS, TrainConfig
 from training.continual.continual import Sources, check_continual, parse_continual
 from training.continual.fisher import FISHER_NAME
 from training.continual.memory import digest_encoder, parse_remember, render_remember
@@ -76,8 +76,8 @@ class TrainRun:
 def configure(options: TrainOptions, data: TrainData, encoder: "Encoder") -> TrainRun:
     """Options to a run, all of them checked."""
     method, method_config = options.parse_method()
-    if len(set(options.seeds)) != len(options.seeds) or min(options.seeds, default=0) < 0:
-        raise ConfigError(f"expected different --seeds of at least 0, found {list(options.seeds)}")
+    if len(set(options.seeds)) != len(options.seeds) or not all(0 <= seed < N_SEEDS for seed in options.seeds):
+        raise ConfigError(f"expected different --seeds of at least 0 and below {N_SEEDS}, found {list(options.seeds)}")
     _check_unused(options)
     config = options.config
     if not options.max_tokens:
@@ -110,6 +110,8 @@ def _check_unused(options: TrainOptions) -> None:
         raise ConfigError(f"expected --seed or --seeds, found both; add {options.seed} to --seeds or leave it out")
     if options.search:
         return
+    if options.head != "crf" and options.crf_learning_rate != TrainConfig.crf_learning_rate:
+        raise ConfigError("expected --head crf with --crf-learning-rate, found linear; set it or leave the rate out")
     ways = {spec.partition(":")[0] for spec in options.continual}
     if options.old and not (ways or options.remember):
         raise ConfigError("expected --continual or --remember with --old, found neither; add one or leave --old out")

@@ -179,8 +179,10 @@ def test_main_says_so_where_there_is_nothing_to_resume(base, files, capsys):
         (("--dtype", "int8"), "invalid choice: 'int8'"),
         (("--objective", "fgm", "pgd"), "expected one --objective of ['fgm', 'pgd', 'freelb'] at most"),
         (("--head", "crf", "--objective", "focal"), "expected no --objective focal with --head crf"),
-        (("--seeds", "1", "1"), "expected different --seeds of at least 0, found [1, 1]"),
+        (("--seeds", "1", "1"), "expected different --seeds of at least 0 and below 4294967296, found [1, 1]"),
         (("--seeds", "1", "2", "--seed", "3"), "expected --seed or --seeds, found both; add 3 to --seeds"),
+        (("--seeds", "1", "4294967296"), "below 4294967296, found [1, 4294967296]"),
+        (("--crf-learning-rate", "0.1"), "expected --head crf with --crf-learning-rate, found linear"),
         (("--old", "{old}"), "expected --continual or --remember with --old, found neither"),
         (("--teacher", "nowhere"), "expected --continual distillation with --teacher, found none"),
         (("--dev", "{empty}"), "expected entities to choose the best epoch by, found none in"),
@@ -299,7 +301,7 @@ def test_main_goes_on_with_a_search_and_repeats_no_trial(base, files, search, mo
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learning-rat = [1e-3]", "unknown key 'learning-rat'"),
+        ("learning-rat = [1e-3]", "unknown key 'learning-rat' in"),
         ("learning-rate = [1e-3, -1.0]", "expected --learning-rate above 0, found -1.0"),
         ("base = ['other']", "expected options of training in"),
         ("objective = [['magic']]", "expected --objective to name one of"),

@@ -119,6 +119,10 @@ def test_samples_of_optuna_have_both_ends_of_each_range(tmp_path):
         ("[optuna]\ndropout = {low = 0.2, high = 0.1}", "expected low below high for 'dropout'"),
         ("[optuna]\ndropout = {low = 'a', high = 0.1}", "expected low below high for 'dropout'"),
         ("[optuna]\ndropout = {low = 0.0, high = 0.1, log = true}", "expected low above 0 for 'dropout'"),
+        (
+            "[optuna]\ndropout = [0.3, 0.1]",
+            "expected a range such as {low = 0.1, high = 0.3} for 'dropout' in [optuna]",
+        ),
         ("[optuna", "cannot read --search"),
     ],
 )

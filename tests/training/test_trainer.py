@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import Trainer
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, DivergenceError
 from training.config import TrainConfig
 from training.encoders import load_model, open_encoder
 from training.epochs import TrainingText
@@ -69,6 +69,19 @@ def test_train_stops_early_when_nothing_gets_better(base, files, tmp_path, monke
     _, _, outcome = _train(base, files, tmp_path, config)
     assert outcome.steps == 3 * 7
     assert outcome.best_step == 7
+
+
+def test_train_keeps_the_last_epoch_where_none_finds_an_entity(base, files, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.trainer.Scorer.measure_f1", lambda *_: [0.0])
+    config = TrainConfig(learning_rate=1e-12, epochs=3, batch_size=8, max_tokens=32, patience=2)
+    _, _, outcome = _train(base, files, tmp_path, config)
+    assert outcome.best_step == outcome.steps == 3 * 7
+
+
+def test_train_ends_where_it_diverges(base, files, tmp_path):
+    config = TrainConfig(learning_rate=1e30, epochs=9, batch_size=8, max_tokens=32, warmup_ratio=0.0)
+    with pytest.raises(DivergenceError, match="it diverged; lower --learning-rate"):
+        _train(base, files, tmp_path, config)
 
 
 def test_train_has_patience_until_the_first_entity_is_found(base, files, tmp_path, monkeypatch):
@@ -196,12 +209,15 @@ def test_predict_does_not_depend_on_the_batch(base, files, monkeypatch):
     ("field", "value", "message"),
     [
         ("learning_rate", 0.0, "--learning-rate above 0, found 0.0"),
+        ("learning_rate", float("inf"), "--learning-rate that is finite, found inf"),
+        ("learning_rate", float("nan"), "--learning-rate above 0, found nan"),
         ("epochs", 0, "--epochs above 0"),
         ("dropout", 1.0, "--dropout of at least 0 and below 1, found 1.0"),
         ("warmup_ratio", -0.1, "--warmup-ratio"),
         ("chain_fraction", 1.5, "--chain-fraction between 0 and 1"),
         ("weight_decay", -1.0, "--weight-decay"),
-        ("seed", -1, "--seed"),
+        ("seed", -1, "--seed of at least 0 and below 4294967296, found -1"),
+        ("seed", 1 << 32, "--seed of at least 0 and below 4294967296"),
         ("max_tokens", 7, "--max-tokens of at least 8, found 7"),
         ("optimizer", "lion", "--optimizer of .* found 'lion'"),
         ("schedule", "triangle", "--schedule of .* found 'triangle'"),
