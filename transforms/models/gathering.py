@@ -43,7 +43,7 @@ def gather_taggings(n_texts: int, parts: Sequence[tuple[IntArray, Tagging]]) -> 
         unknown=None if any(tagging.unknown is None for tagging in taggings) else per_text["unknown"],
         chosen=None if any(tagging.chosen is None for tagging in taggings) else tuple(chosen.tolist()),
         probabilities=None
-        if any(tagging.probabilities is None for tagging in taggings)
+        if not taggings or any(tagging.probabilities is None for tagging in taggings)
         else tuple(probabilities[at] for at in range(n_texts)),
     )
 
