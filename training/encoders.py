@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import CheckpointError, ConfigError
 from schemas.labels import TagSet
+from training.config import TrainConfig
 from training.crf import add_crf, extend_crf
 from training.heads import extend_head, is_tagger, list_tags, match_tags
 from transforms.models import checkpoint
@@ -190,6 +191,16 @@ def digest_weights(source: str) -> str:
       CheckpointError: it has none.
     """
     return checkpoint.digest_weights(find_folder(source))
+
+
+def choose_max_tokens(encoder: Encoder, *, taken: int = 0) -> int:
+    """Most pieces in a window where nobody asks for a number: the usual, or what the model can read.
+
+    Args:
+      encoder: the model.
+      taken: how many places a method needs for itself.
+    """
+    return min(TrainConfig.max_tokens, encoder.limit_tokens - taken)
 
 
 def check_max_tokens(encoder: Encoder, max_tokens: int, *, taken: int = 0) -> None:

@@ -140,7 +140,7 @@ def _check_switches(arguments: Sequence[str], left: Sequence[str], options: type
       ConfigError: naming the option.
     """
     hints = typing.get_type_hints(options)
-    switches = {_spell(field): field for field in dataclasses.fields(options) if hints[field.name] is bool}
+    switches = {_spell(field) for field in dataclasses.fields(options) if hints[field.name] is bool}
     for flag, value in itertools.pairwise(arguments):
         if flag in switches and value in left[:1] and not value.startswith("-"):
             raise ConfigError(

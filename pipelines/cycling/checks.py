@@ -60,17 +60,17 @@ def check_training(
 
     options = configure_training(config, beginning, labels)
     train.check(options)
+    tested = {item.name: item.sentences for item in gates.sets}
     for ref, file in zip(beginning.labels, options.train, strict=True):
         (labelled,) = read_files([file], flag="labels of [adapt]")
         texts = ["".join("".join(sentence.words).split()) for sentence in labelled.sentences]
         for item in gates.sets:
-            tested = item.sentences
-            if ref.digest in (item.digest, *item.files) or texts == tested:
+            if ref.digest in (item.digest, *item.files) or texts == tested[item.name]:
                 raise ConfigError(
                     f"expected test sets that are not trained on, found {item.name!r} among the labels of [adapt], as "
                     f"{ref.source!r}; name fewer files there, or another test set"
                 )
-            known = set(tested)
+            known = set(tested[item.name])
             if n_known := sum(text in known for text in texts):
                 print(
                     f"spanmill: {n_known:,} of {len(texts):,} sentences of {ref.source!r} stand in test set "

@@ -39,13 +39,12 @@ def inspect_labels(patterns: Sequence[str], *, model: str, max_tokens: int, outp
 def _open_counter(model: str, max_tokens: int) -> "PieceCounter":
     import numpy as np
 
-    from training.config import TrainConfig
-    from training.encoders import check_max_tokens, open_encoder
+    from training.encoders import check_max_tokens, choose_max_tokens, open_encoder
     from training.inspection import PieceCounter
     from transforms.text.tokens import ColumnTokenizer
 
     encoder = open_encoder(model)
-    max_tokens = max_tokens or min(TrainConfig().max_tokens, encoder.limit_tokens)
+    max_tokens = max_tokens or choose_max_tokens(encoder)
     check_max_tokens(encoder, max_tokens)
     own = ColumnTokenizer(encoder.tokenizer.backend_tokenizer.to_str())
     n_special = encoder.tokenizer.num_special_tokens_to_add(pair=False)

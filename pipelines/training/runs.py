@@ -20,7 +20,14 @@ from training.config import N_SEEDS, TrainConfig
 from training.continual.continual import Sources, check_continual, parse_continual
 from training.continual.fisher import FISHER_NAME
 from training.continual.memory import digest_encoder, parse_remember, render_remember
-from training.encoders import build_skeleton, check_max_tokens, digest_weights, find_folder, open_encoder
+from training.encoders import (
+    build_skeleton,
+    check_max_tokens,
+    choose_max_tokens,
+    digest_weights,
+    find_folder,
+    open_encoder,
+)
 from training.examples import shorten_path
 from training.methods.methods import METHODS
 from training.objectives.objectives import parse_objectives
@@ -81,8 +88,8 @@ def configure(options: TrainOptions, data: TrainData, encoder: "Encoder") -> Tra
     _check_unused(options)
     config = options.config
     if not options.max_tokens:
-        most = encoder.limit_tokens - _count_taken(method, method_config)
-        config = dataclasses.replace(config, max_tokens=min(config.max_tokens, most))
+        most = choose_max_tokens(encoder, taken=_count_taken(method, method_config))
+        config = dataclasses.replace(config, max_tokens=most)
     objectives = parse_objectives(options.objective, head=options.head)
     augment = parse_specs(
         options.augment, {name: augmentation.config for name, augmentation in AUGMENTATIONS.items()}, flag="--augment"
