@@ -10,7 +10,7 @@ an object store do. Each corpus is planned by a process of its own:
     many slices    in files of a thousand row groups: the plan decides
 
 `again` is the next start of the same command, which finds nothing new; `resumed` is what it has to do when nine tenths
-are committed. The graph is that of `spanmill annotate` for runners with workers elsewhere.
+are committed. The graph is the whole of `spanmill annotate` with the default model, for workers elsewhere.
 """
 
 import argparse
@@ -118,12 +118,9 @@ def _peak_kib():
 
 def plan_corpus(n_files, n_groups, latency_s):
     """Plans one corpus, and prints a line for each step."""
-    import apache_beam as beam
-
     from transforms.corpora.documents import CorpusConfig
     from transforms.corpora.files import scan_files
     from transforms.corpora.formats import stream_slices
-    from transforms.plan import PlanSlices
     from transforms.storage.runs import InputChanges, pending_slices, plan_run
     from transforms.storage.store import open_store
     from transforms.storage.work import listed_work, read_work
@@ -151,12 +148,35 @@ def plan_corpus(n_files, n_groups, latency_s):
                 return sum(1 for name in listed.names for _ in read_work(store, listed, name))
 
             watch.time("read in a worker", lambda n: (n, "slices"), read)
-            pipeline = beam.Pipeline()
-            pipeline | PlanSlices(root, listed, is_spread=True)  # the edges around it do not depend on the corpus
-            graph = len(pipeline.to_runner_api().SerializeToString())
+            graph = measure_graph(root, corpus, listed)
         shards = sum(store.size(name) for name in store.walk())
     print("\t".join(("graph", f"{graph:,} bytes", "", "", "", "")))
     print("\t".join(("plan on disk", f"{shards:,} bytes", "", "", "", "")))
+
+
+def measure_graph(root, corpus, listed):
+    """Bytes of the job's proto."""
+    import apache_beam as beam
+
+    from pipelines.workers.annotating import SliceWork
+    from transforms.models.annotator import EntityConfig
+    from transforms.models.catalog import find_tagger
+
+    work = SliceWork(
+        root=root,
+        corpus=corpus,
+        tagger=find_tagger(),
+        entities=EntityConfig(),
+        output_format="parquet",
+        layout="document",
+        metadata={},
+        is_strict=True,
+        timeout_s=600.0,
+        beam_flags=("--runner=PortableRunner",),
+    )
+    pipeline = beam.Pipeline("FnApiRunner")
+    work.construct(pipeline, listed)
+    return len(pipeline.to_runner_api().SerializeToString())
 
 
 def resume(store, slices):
