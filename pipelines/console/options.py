@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from pipelines.workers.runners import check_runner
 from schemas.errors import ConfigError, suggest
 
 if sys.version_info >= (3, 11):
@@ -220,6 +221,7 @@ def check_beam_flags(flags: Sequence[str], options: type, *, has_beam: bool, whe
     for name in names:
         if name not in known:
             raise ConfigError(f"unknown flag {name!r}{where}{suggest(name, [*own, *known], cutoff=_NEAR)}")
+    check_runner(flags)
     build_beam_options(flags)
 
 
@@ -244,6 +246,7 @@ def build_beam_options(flags: Sequence[str]) -> Any:
     """
     quiet_beam()
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
     from apache_beam.runners.runner import create_runner
 
     complaint = io.StringIO()
@@ -251,12 +254,15 @@ def build_beam_options(flags: Sequence[str]) -> Any:
         with contextlib.redirect_stderr(complaint):
             options = PipelineOptions(list(flags))
             options.get_all_options()
-            create_runner(options.view_as(StandardOptions).runner or "FnApiRunner")
+            runner = create_runner(options.view_as(StandardOptions).runner or "FnApiRunner")
+            complaints = PipelineOptionsValidator(options, runner).validate()
     except SystemExit:
         # Beam's parser prints pages and exits; its last line says what is wrong.
         raise ConfigError(complaint.getvalue().strip().splitlines()[-1].partition("error: ")[2]) from None
     except (ValueError, ImportError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    if complaints:
+        raise ConfigError("; ".join(complaints))
     return options
 
 

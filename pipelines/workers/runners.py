@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, PipelineError
 
 HINTS = {
     "accelerator": r"type:[a-z0-9-]+;count:[1-9][0-9]*(;install-nvidia-driver(:[0-9.]+)?)?",
@@ -13,6 +13,9 @@ HINTS = {
 
 _HANDING_OVER = ("--template_location", "--no_wait_until_finish")
 _LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner")
+_PLACES = ("DOCKER", "EXTERNAL", "LOOPBACK", "PROCESS")
+_ADDRESS = r"(unix:.+|.+:[0-9]{1,5})"
+_JOB_SERVER_S = 60
 
 
 def is_local(beam_flags: Sequence[str]) -> bool:
@@ -35,6 +38,55 @@ def flag_value(beam_flags: Sequence[str], name: str, default: str) -> str:
         if given == name:
             return value or next(iter(beam_flags[at + 1 :]), default)
     return default
+
+
+def check_runner(beam_flags: Sequence[str]) -> None:
+    """Refuses flags with which Beam would find no job server, or no workers for it, once the corpus is planned.
+
+    Raises:
+      ConfigError: an address or the kind of workers is wanting or misspelt.
+    """
+    if flag_value(beam_flags, "--runner", "") != "PortableRunner":
+        return
+    endpoint = flag_value(beam_flags, "--job_endpoint", "")
+    if endpoint != "embed" and not re.fullmatch(_ADDRESS, endpoint):
+        found = repr(endpoint) if endpoint else "none"
+        raise ConfigError(
+            f"expected a job server's --job_endpoint HOST:PORT with --runner=PortableRunner, found {found}"
+        )
+    place = flag_value(beam_flags, "--environment_type", "")
+    if place not in _PLACES and not place.startswith("beam:env:"):
+        found = repr(place) if place else "none, which asks for Docker; say so if it is meant"
+        raise ConfigError(f"expected an --environment_type of {_PLACES} with --runner=PortableRunner, found {found}")
+    pool = flag_value(beam_flags, "--environment_config", "")
+    is_told = any(flag.startswith("--environment_option") for flag in beam_flags)
+    if place == "EXTERNAL" and not is_told and not re.fullmatch(_ADDRESS, pool):
+        found = repr(pool) if pool else "none"
+        raise ConfigError(
+            f"expected a worker pool's --environment_config HOST:PORT with --environment_type=EXTERNAL, found {found}"
+        )
+
+
+def await_job_server(beam_flags: Sequence[str]) -> None:
+    """Waits until the job server that Beam's flags name answers, for it may be starting just now.
+
+    Raises:
+      PipelineError: it does not, within `--job_server_timeout` or a minute.
+    """
+    endpoint = flag_value(beam_flags, "--job_endpoint", "")
+    if endpoint in ("", "embed"):
+        return
+    import grpc
+
+    timeout_s = float(flag_value(beam_flags, "--job_server_timeout", str(_JOB_SERVER_S)))
+    with grpc.insecure_channel(endpoint) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=timeout_s)
+        except grpc.FutureTimeoutError as error:
+            raise PipelineError(
+                f"expected a job server at --job_endpoint {endpoint}, found none within {timeout_s:g} s; start it, or "
+                "correct the address"
+            ) from error
 
 
 def choose_hints(accelerator: str, min_ram: str) -> dict[str, str]:

@@ -4,11 +4,12 @@ import contextlib
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.console.options import build_beam_options, quiet_beam
-from pipelines.workers.runners import is_handed_over
+from pipelines.workers.runners import await_job_server, is_handed_over, is_local
 from schemas.errors import ConfigError, FileError, InputError, MemoryExhaustedError, PipelineError, RecordError
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ RESULTS = "_results.json"
 
 _PLAIN_ERRORS = ("RuntimeError: ", "OSError: ")
 _OWN_ERRORS = f"{PipelineError.__module__}."
+_CALL_DETAILS = "details = "
+"""What begins the line of a failed remote call that tells its cause; others tell of the library."""
+
 _KINDS: dict[str, type[PipelineError]] = {ConfigError.__name__: ConfigError, FileError.__name__: InputError}
 """What errors of a worker, of which a runner keeps no more than the name and the words, are to the driver."""
 
@@ -40,6 +44,9 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
     quiet_beam()
     import apache_beam as beam
 
+    if not is_local(beam_flags):
+        await_job_server(beam_flags)
+        _quiet_lost_calls()
     try:
         pipeline = beam.Pipeline(options=build_beam_options(with_runner(beam_flags)))
         # Beam makes a folder for transforms of other languages, and leaves it behind when the job is stopped.
@@ -62,6 +69,17 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         raise _KINDS.get(kind.removeprefix(_OWN_ERRORS), PipelineError)(words) from error
 
 
+def _quiet_lost_calls() -> None:
+    """Has Beam's threads print no traceback each when a runner goes away; the job tells it once."""
+    hook = threading.excepthook
+
+    def tell(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_type.__module__.partition(".")[0] != "grpc":
+            hook(failed)
+
+    threading.excepthook = tell
+
+
 def with_runner(beam_flags: Sequence[str]) -> list[str]:
     """Beam's flags with the local runner where they name none."""
     is_named = any(flag.partition("=")[0] == "--runner" for flag in beam_flags)
@@ -72,7 +90,10 @@ def describe_failure(error: BaseException) -> str:
     """The words of the error that stopped a pipeline, out of a runner's traceback in text."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     ours = [line for line in lines if line.startswith((_OWN_ERRORS, *_PLAIN_ERRORS))]
-    last = (ours or lines)[-1]
+    details = [line.strip() for line in lines if line.strip().startswith(_CALL_DETAILS)]
+    last = (ours or details or lines)[-1]
+    if last.startswith(_CALL_DETAILS):
+        last = f"the runner or its workers do not answer: {last.removeprefix(_CALL_DETAILS).strip(chr(34))}"
     for kind in _PLAIN_ERRORS:
         last = last.removeprefix(kind)
     return _own_words(last)

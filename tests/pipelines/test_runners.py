@@ -150,6 +150,16 @@ def test_portable_runner_with_two_workers_gives_the_same_bytes(
     assert log.read_text().count("Starting worker with command") == (2 if place == "EXTERNAL" else 0)
 
 
+@pytest.mark.slow
+def test_a_worker_pool_that_does_not_answer_is_named(job_service, corpus, tmp_path, tiny_checkpoint):
+    flags = ["--runner=PortableRunner", f"--job_endpoint=localhost:{job_service[0]}", "--environment_type=EXTERNAL"]
+    flags.append(f"--environment_config=localhost:{_free_port()}")
+    result = _spanmill("--input", corpus, "--output", tmp_path / "out", "--model", tiny_checkpoint, *flags)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("spanmill: the runner or its workers do not answer: failed to connect")
+
+
 def _read_url(root):
     fs, path = fsspec.core.url_to_fs(root)
     fs.invalidate_cache()

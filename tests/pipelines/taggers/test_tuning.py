@@ -57,4 +57,4 @@ def test_tune_refuses_a_runner_whose_workers_are_elsewhere(tagger, tiny_checkpoi
     (tmp_path / "texts.txt").write_text("Anna\n")
     places = ["--input", str(tmp_path / "texts.txt"), "--output", str(tmp_path / "out")]
     with pytest.raises(ConfigError, match="local runner for --tune"):
-        main([*places, "--model", str(tiny_checkpoint), "--tune", "--runner", "PortableRunner"])
+        main([*places, "--model", str(tiny_checkpoint), "--tune", "--runner", "FlinkRunner"])
