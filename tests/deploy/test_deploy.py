@@ -24,10 +24,9 @@ COMPOSE = yaml.safe_load((DEPLOY / "flink/compose.yaml").read_text())
 KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes/flink.yaml").read_text()))
 
 
-def _run_lines(stage):
-    """The RUN steps of a stage of the Dockerfile."""
-    (body,) = re.findall(rf"^FROM \S+ AS {stage}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
-    return re.findall(r"^RUN (.*)$", body, re.MULTILINE)
+def _stage(name):
+    (body,) = re.findall(rf"^FROM \S+ AS {name}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    return body
 
 
 def _packages():
@@ -85,6 +84,14 @@ def test_images_run_as_nobody_in_particular():
     for container in own:
         assert container["securityContext"]["runAsNonRoot"] is True
         assert container["securityContext"]["runAsUser"] == 10001
+
+
+def test_volumes_are_folders_that_the_image_gives_to_its_user():
+    before, _, user = _stage("cpu").partition("\nUSER ")
+    owned = re.findall(rf"^RUN .*install --directory --owner={user.split()[0]} (\S+)$", before, re.MULTILINE)
+    own = [service for service in COMPOSE["services"].values() if service["image"].startswith("spanmill")]
+    mounts = [mount.split(":") for service in own for mount in service["volumes"]]
+    assert [folder for name, folder, *_ in mounts if name in COMPOSE["volumes"]] == 2 * owned == 2 * ["/runs"]
 
 
 @pytest.mark.parametrize("where", ["compose", "kubernetes"])
@@ -158,7 +165,7 @@ def test_the_steps_of_the_image_make_an_environment_that_annotates(tmp_path):
         "MODEL": "default",
         "MODEL_DIGEST": "",
     }
-    steps = _run_lines("build")
+    steps = re.findall(r"^RUN (.*)$", _stage("build"), re.MULTILINE)
     assert len(steps) == 3
     for step in steps:
         command = step.replace("/opt/spanmill", str(target)).replace("/opt/model", str(tmp_path / "model"))
