@@ -5,8 +5,10 @@ import os
 import re
 import runpy
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import apache_beam
@@ -34,11 +36,30 @@ def _packages():
     return {name.partition(".")[0] for name in re.findall(r'^        "([a-z.]+)",$', text, re.MULTILINE)}
 
 
-def _containers():
+def _pods():
+    """Labels, account and spec of each pod of the Kubernetes example; task managers have what all of Flink has, too."""
     for document in KUBERNETES:
-        spec = document["spec"]
-        pod = spec["taskManager"]["podTemplate"] if document["kind"] == "FlinkDeployment" else spec.get("template", {})
-        yield from pod.get("spec", {}).get("containers", [])
+        spec = document.get("spec", {})
+        if document["kind"] == "FlinkDeployment":
+            account, labels = spec["serviceAccount"], {"app": document["metadata"]["name"]}
+            common = spec["podTemplate"]["spec"]
+            first, *beside = spec["taskManager"]["podTemplate"]["spec"]["containers"]
+            (main,) = common["containers"]
+            assert first == {"name": main["name"]}
+            yield labels, account, common
+            account = spec["flinkConfiguration"]["kubernetes.taskmanager.service-account"]
+            yield labels, account, {**common, "containers": [main, *beside]}
+        elif "template" in spec:
+            pod = spec["template"]["spec"]
+            yield spec["template"]["metadata"]["labels"], pod["serviceAccountName"], pod
+
+
+def _containers():
+    return [container for _, _, pod in _pods() for container in pod["containers"]]
+
+
+def _of_kind(kind):
+    return [document for document in KUBERNETES if document["kind"] == kind]
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile():
@@ -79,11 +100,50 @@ def test_every_package_goes_into_the_image():
 def test_images_run_as_nobody_in_particular():
     final = DOCKERFILE[DOCKERFILE.index(" AS cpu") :]
     assert re.findall(r"^USER (\S+)$", final, re.MULTILINE) == ["10001"]
-    own = [container for container in _containers() if "spanmill" in container.get("image", "")]
-    assert len(own) == 2
-    for container in own:
-        assert container["securityContext"]["runAsNonRoot"] is True
-        assert container["securityContext"]["runAsUser"] == 10001
+    pods = [(pod, container) for _, _, pod in _pods() for container in pod["containers"]]
+    assert [container["name"] for _, container in pods] == [
+        "flink-main-container",
+        "flink-main-container",
+        "workers",
+        "jobserver",
+        "driver",
+    ]
+    for pod, container in pods:
+        uid = 9999 if container["name"] == "flink-main-container" else 10001
+        assert {**pod["securityContext"], **container["securityContext"]} == {
+            "runAsNonRoot": True,
+            "runAsUser": uid,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_only_the_job_manager_has_an_account_that_makes_pods():
+    accounts = _of_kind("ServiceAccount")
+    assert [(a["metadata"]["name"], a["automountServiceAccountToken"]) for a in accounts] == [("spanmill", False)]
+    assert [account for _, account, _ in _pods()] == ["flink", "spanmill", "spanmill", "spanmill"]
+
+
+def test_what_starts_jobs_is_reached_by_those_who_need_it():
+    """From the pods of a policy to the callers of each port: nothing else comes through."""
+    admitted = {}
+    for policy in _of_kind("NetworkPolicy"):
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+        admitted[policy["spec"]["podSelector"]["matchLabels"]["app"]] = {
+            tuple(port["port"] for port in rule.get("ports", [])): [
+                value
+                for peer in rule["from"]
+                for selector in peer.values()
+                for value in selector["matchLabels"].values()
+            ]
+            for rule in policy["spec"]["ingress"]
+        }
+    assert admitted == {
+        "spanmill-jobserver": {(8099, 8098): ["spanmill-annotate"]},
+        "spanmill": {(): ["spanmill"], (8081,): ["spanmill-jobserver", "flink-operator"]},
+    }
+    assert {labels["app"] for labels, _, _ in _pods()} == {*admitted, "spanmill-annotate"}
 
 
 def test_volumes_are_folders_that_the_image_gives_to_its_user():
@@ -109,13 +169,35 @@ def test_drivers_are_given_options_that_the_job_takes(where):
 
 
 def test_pools_listen_where_drivers_say():
+    (where,) = re.findall(r"^COPY deploy/flink/worker_pool.py (\S+)$", DOCKERFILE, re.MULTILINE)
     pools = [
         COMPOSE["services"]["workers"]["entrypoint"],
         *(c["command"] for c in _containers() if c["name"] == "workers"),
     ]
-    for pool in pools:
-        assert pool[-2:] == ["apache_beam.runners.worker.worker_pool_main", "--service_port=50000"]
+    assert pools == 2 * [["python", where, "50000"]]
     assert json.dumps([COMPOSE, KUBERNETES]).count("--environment_config=localhost:50000") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_a_pool_is_reached_by_localhost_alone():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pool = subprocess.Popen([sys.executable, DEPLOY / "flink/worker_pool.py", str(port)])
+    try:
+        deadline = time.monotonic() + 200
+        while not _answers("127.0.0.1", port):
+            assert pool.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        assert not _answers("127.0.0.2", port)
+    finally:
+        pool.kill()
+        pool.wait()
+
+
+def _answers(host, port):
+    with socket.socket() as caller:
+        return caller.connect_ex((host, port)) == 0
 
 
 @pytest.fixture

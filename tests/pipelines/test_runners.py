@@ -101,29 +101,29 @@ def _wait_for(port, server):
 
 @pytest.fixture
 def job_service(tmp_path):
-    """Beam's own job service with two workers, and an external worker pool; gives their ports and the pool's log."""
+    """Beam's own job service with two workers, and the pool of the images; gives their ports and the pool's log."""
     job_port, pool_port = _free_port(), _free_port()
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
-    modules = [
-        ["tests.pipelines.two_workers", f"--port={job_port}", f"--staging_dir={tmp_path / 'staging'}"],
-        ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"],
+    programs = [
+        ["-m", "tests.pipelines.two_workers", f"--port={job_port}", f"--staging_dir={tmp_path / 'staging'}"],
+        [str(ROOT / "deploy/flink/worker_pool.py"), str(pool_port)],
     ]
     log = tmp_path / "pool.log"
     with log.open("wb") as told:
         servers = [
             subprocess.Popen(
-                [sys.executable, "-m", *module],
+                [sys.executable, *program],
                 cwd=tmp_path,
                 env=environment,
                 stdout=subprocess.DEVNULL,
-                stderr=told if module[0].endswith("pool_main") else subprocess.DEVNULL,
+                stderr=told if program[0] != "-m" else subprocess.DEVNULL,
                 start_new_session=True,
             )
-            for module in modules
+            for program in programs
         ]
     try:
         for port, server in zip((job_port, pool_port), servers, strict=True):
