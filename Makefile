@@ -87,8 +87,8 @@ template: $(READY) ## Write the metadata of the Dataflow Flex Template anew from
 
 pins: ## Remake constraints.txt with uv for every Python; pins that still fit are kept, a deleted line is chosen anew
 	cp constraints.txt constraints.new
-	printf 'setuptools\nwheel\n' | uv pip compile --quiet --universal --python-version 3.10 --extra dev \
-		--no-annotate --no-header --output-file constraints.new setup.py -
+	printf 'setuptools\nwheel\n' | uv pip compile --quiet --universal --python-version 3.10 \
+		--extra dev --extra gcs --extra gcp --no-annotate --no-header --output-file constraints.new setup.py -
 	sed -i '/^cuda-\|^nvidia-\|^triton=/d' constraints.new
 	{ grep '^#' constraints.txt; cat constraints.new; } > constraints.txt.tmp
 	mv constraints.txt.tmp constraints.txt

@@ -1,5 +1,6 @@
 """What is written for clusters fits what is here: versions, options, folders, the steps of the images."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import apache_beam
 import pytest
 import yaml
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pipelines.annotate import AnnotateOptions
 from pipelines.console.options import parse_options
@@ -76,6 +79,16 @@ def test_images_hold_the_beam_that_is_installed():
     assert set(tags) == {apache_beam.__version__}
 
 
+def test_images_are_named_by_one_version():
+    images = re.findall(r"^ARG \w+_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    images += [service["image"] for service in COMPOSE["services"].values()]
+    images += [document["spec"]["image"] for document in _of_kind("FlinkDeployment")]
+    images += [container["image"] for container in _containers() if "image" in container]
+    others = {image for image in images if "spanmill" not in image}
+    assert len(others) == 5
+    assert [image for image in others if not re.search(r":(\d+\.\d+\.\d+|\d{8}_RC\d\d)(-[\w-]+)?$", image)] == []
+
+
 def test_images_are_of_one_python():
     versions = re.findall(r"python:?(3\.\d+)", DOCKERFILE) + re.findall(r"python(3\d+)-template", DOCKERFILE)
     assert {version.replace(".", "") for version in versions} == {"311"}
@@ -85,6 +98,41 @@ def test_flink_is_one_that_beam_runs_on():
     versions = re.findall(r"flink:(\d\.\d+)|beam_flink(\d\.\d+)_", json.dumps([COMPOSE, KUBERNETES]))
     assert {first or second for first, second in versions} == {"1.20"}
     assert "1.20" in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
+
+
+def test_all_that_images_install_is_pinned(monkeypatch):
+    """As far as it is known here: what a package that is not installed requires in turn is not."""
+    monkeypatch.setattr("setuptools.setup", lambda **_: None)
+    extras = runpy.run_path(str(ROOT / "setup.py"))["EXTRAS"]
+    (told,) = re.findall(r"`EXTRAS`\s[^(]*\(([^)]+)\)", (ROOT / "docs/runners.md").read_text())
+    images = set(re.findall(r"[a-z\d]+", told))
+    assert {name for names in re.findall(r"EXTRAS=([a-z\d,]+)", DOCKERFILE) for name in names.split(",")} <= images
+    waiting, seen = [Requirement(text) for name in images for text in extras[name]], set()
+    while waiting:
+        requirement = waiting.pop()
+        if str(requirement) not in seen:
+            seen.add(str(requirement))
+            waiting += _requirements(requirement)
+    assert {canonicalize_name(Requirement(text).name) for text in seen} - _pinned() == set()
+    compiled = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text())
+    assert {text for name in images for text in extras[name]} <= {text for name in compiled for text in extras[name]}
+
+
+def _requirements(requirement):
+    """What an installed package asks for, with the extras that are wanted of it."""
+    try:
+        texts = importlib.metadata.requires(requirement.name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    found = [Requirement(text) for text in texts]
+    wanted = [{"extra": extra} for extra in requirement.extras or {""}]
+    return [one for one in found if not one.marker or any(one.marker.evaluate(extra) for extra in wanted)]
+
+
+def _pinned():
+    """The packages of constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {canonicalize_name(Requirement(line).name) for line in lines if line[0] != "#"}
 
 
 def test_every_package_goes_into_the_image():
@@ -256,6 +304,9 @@ def test_the_steps_of_the_image_make_an_environment_that_annotates(tmp_path):
             command, shell=True, cwd=build, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+    command = ["python", "-m", "pip", "list", "--format=json"]
+    listed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert {canonicalize_name(package["name"]) for package in json.loads(listed.stdout)} - _pinned() == {"spanmill"}
     text = tmp_path / "in.txt"
     text.write_text("Angela Merkel visited Paris.\n")
     command = ["spanmill", "annotate", "--input", text, "--output", tmp_path / "out", "--model", tmp_path / "model"]
