@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -87,11 +88,13 @@ class JsonLines(io.TextIOBase):
         self._raw = raw
         self._job = job
         self._line = ""
+        self._lock = threading.Lock()
         self.context: dict[str, str] = {}
 
     def write(self, text: str) -> int:
         """Writes what are whole lines by now and keeps the rest."""
-        *lines, self._line = (self._line + text).split("\n")
+        with self._lock:
+            *lines, self._line = (self._line + text).split("\n")
         for line in lines:
             self._tell(line)
         return len(text)

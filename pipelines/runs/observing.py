@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.console.logs import log_context
 from pipelines.console.signals import BEFORE_END
 from pipelines.runs.versions import versions
-from schemas.errors import ConfigError, PipelineError
+from schemas.errors import ConfigError
+from schemas.failures import describe_error
 
 if TYPE_CHECKING:
     from pipelines.runs.options import AnnotateOptions
@@ -61,8 +62,7 @@ class Observer:
         """The run failed."""
         self.end(2 if isinstance(error, ConfigError) else 1)
         if self._lineage and self._data:
-            words = str(error) if isinstance(error, PipelineError) else type(error).__name__
-            _try(self._lineage.fail, self._data, words)
+            _try(self._lineage.fail, self._data, describe_error(error))
 
     def stop(self, status: int) -> None:
         """A signal ends the job."""

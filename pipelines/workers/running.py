@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.console.options import build_beam_options, quiet_beam
 from pipelines.workers.runners import await_job_server, is_handed_over, is_local
 from schemas.errors import ConfigError, FileError, InputError, MemoryExhaustedError, PipelineError, RecordError
+from schemas.failures import HEADER, describe_error, describe_traceback
 
 if TYPE_CHECKING:
     from schemas.tables import Rows
@@ -20,13 +22,11 @@ if TYPE_CHECKING:
 RESULTS = "_results.json"
 """The file through which a worker hands the results of a whole pipeline to the driver."""
 
-_PLAIN_ERRORS = ("RuntimeError: ", "OSError: ")
 _OWN_ERRORS = f"{PipelineError.__module__}."
-_CALL_DETAILS = "details = "
-"""What begins the line of a failed remote call that tells its cause; others tell of the library."""
-
 _KINDS: dict[str, type[PipelineError]] = {ConfigError.__name__: ConfigError, FileError.__name__: InputError}
 """What errors of a worker, of which a runner keeps no more than the name and the words, are to the driver."""
+
+_NO_MEMORY = "memory ran out; take fewer --workers or a machine with more of it"
 
 
 def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) -> None:
@@ -55,18 +55,8 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         result = pipeline.run()
         if not is_handed_over(beam_flags):
             result.wait_until_finish()
-    except FileError as error:
-        raise InputError(_own_words(str(error))) from error
-    except RecordError as error:
-        raise PipelineError(_own_words(str(error))) from error
-    except PipelineError as error:
-        raise type(error)(_own_words(str(error))) from error
     except Exception as error:
-        reason = describe_failure(error)
-        if reason.partition(":")[0].endswith("MemoryError"):
-            raise MemoryExhaustedError("memory ran out; take fewer --workers or a machine with more of it") from error
-        kind, _, words = reason.partition(": ") if reason.startswith(_OWN_ERRORS) else ("", "", reason)
-        raise _KINDS.get(kind.removeprefix(_OWN_ERRORS), PipelineError)(words) from error
+        raise _translate(error, is_local=is_local(beam_flags)) from error
 
 
 def _quiet_lost_calls() -> None:
@@ -86,17 +76,40 @@ def with_runner(beam_flags: Sequence[str]) -> list[str]:
     return [*beam_flags] if is_named else ["--runner=FnApiRunner", *beam_flags]
 
 
-def describe_failure(error: BaseException) -> str:
-    """The words of the error that stopped a pipeline, out of a runner's traceback in text."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    ours = [line for line in lines if line.startswith((_OWN_ERRORS, *_PLAIN_ERRORS))]
-    details = [line.strip() for line in lines if line.strip().startswith(_CALL_DETAILS)]
-    last = (ours or details or lines)[-1]
-    if last.startswith(_CALL_DETAILS):
-        last = f"the runner or its workers do not answer: {last.removeprefix(_CALL_DETAILS).strip(chr(34))}"
-    for kind in _PLAIN_ERRORS:
-        last = last.removeprefix(kind)
-    return _own_words(last)
+def _translate(error: Exception, *, is_local: bool) -> PipelineError:
+    """What stopped a pipeline, without words that may be those of a document."""
+    # Where a step fails in this process, Beam adds its name to the words, and takes another type where it cannot.
+    cause = (hasattr(error, "_tagged_with_step") and error.__context__) or error
+    if isinstance(cause, RecordError):
+        return (InputError if isinstance(cause, FileError) else PipelineError)(_own_words(str(cause)))
+    if isinstance(cause, PipelineError):
+        return type(cause)(_own_words(str(cause)))
+    if isinstance(cause, MemoryError):
+        return MemoryExhaustedError(_NO_MEMORY)
+    if cause is error and HEADER in str(error):
+        return translate_traceback(str(error))
+    # What a cluster's runner says here of itself, such as that it does not answer, has met no document.
+    lines = [] if is_local else [line for line in str(error).splitlines() if line.strip()]
+    words = _call_details(str(error)) or _own_words(lines[-1]) if lines else f"stopped by {describe_error(cause)}"
+    return PipelineError(words)
+
+
+def translate_traceback(text: str) -> PipelineError:
+    """The same of a worker's traceback, of which a runner keeps no more than the text."""
+    if ours := [line for line in text.splitlines() if line.startswith(_OWN_ERRORS)]:
+        kind, _, words = ours[-1].removeprefix(_OWN_ERRORS).partition(": ")
+        return _KINDS.get(kind, PipelineError)(_own_words(words))
+    reason = describe_traceback(text)
+    if reason.split()[0].endswith("MemoryError"):
+        return MemoryExhaustedError(_NO_MEMORY)
+    details = _call_details(text) if reason.startswith("grpc.") else ""
+    return PipelineError(details or f"stopped by {reason}")
+
+
+def _call_details(text: str) -> str:
+    """The cause of a remote call that failed, out of the words of gRPC; empty where they are not of one."""
+    found = re.search(r'^\s*details = "(.*)"$', text, re.MULTILINE)
+    return f"the runner or its workers do not answer: {_own_words(found[1])}" if found else ""
 
 
 def _own_words(text: str) -> str:

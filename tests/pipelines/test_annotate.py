@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -212,12 +213,13 @@ def test_annotate_goes_on_after_a_failed_start(annotate, corpus, tmp_path, monke
 
 def test_annotate_reports_why_a_run_failed_in_one_line(annotate, corpus, monkeypatch, capsys):
     def fail(*_):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "Anna lives in Berlin")
 
     monkeypatch.setattr("transforms.storage.commits.SliceWriter.commit", fail)
     assert annotate(source=corpus) == 1
     error = capsys.readouterr().err.strip()
-    assert error.startswith("spanmill: no space left on device (after 0 of 3 slices; the same command goes on")
+    assert error.startswith("spanmill: stopped by OSError (No space left on device) at pipelines/test_annotate.py:")
+    assert error.endswith("(after 0 of 3 slices; the same command goes on from there)")
     assert "\n" not in error
 
 

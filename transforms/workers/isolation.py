@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from schemas.errors import DeviceError, ModelError, PipelineError, RecordError
+from schemas.failures import describe_error
 from schemas.receipts import sum_tallies
 from transforms.models.annotator import AnnotatedPart, Annotator, EntityConfig
 from transforms.models.tagger import TaggerConfig
@@ -87,12 +88,12 @@ class IsolatedAnnotator:
                 if time.monotonic() > deadline:
                     self.close()
                     return RecordError("timeout", f"expected an answer in {self._timeout_s:g} s, found none")
-            answer: AnnotatedPart | PipelineError = child.connection.recv()
+            answer: AnnotatedPart | PipelineError | str = child.connection.recv()
         except (EOFError, OSError):
             return self._crashed(describe_status(child.wait()))
-        if isinstance(answer, DeviceError):
+        if isinstance(answer, DeviceError | str):
             child.kill()
-            return self._crashed("a device that failed")
+            return self._crashed(answer if isinstance(answer, str) else "a device that failed")
         if failure is None:
             self._n_crashes = 0
         return answer
@@ -122,7 +123,7 @@ class IsolatedAnnotator:
 def serve(
     connection: Connection, tagger: TaggerConfig, entities: EntityConfig, model: str, recall: RecallConfig | None
 ) -> None:
-    """What the child does: loads the model, says so, and answers until nobody asks any more."""
+    """What the child does: loads the model, says so, and answers until nobody asks any more, or says what ends it."""
     earlier = recall.open() if recall else None
     annotator = Annotator(tagger.build(tagger.load()), entities, model=model, recall=earlier)
     _limit_memory()
@@ -130,7 +131,7 @@ def serve(
     with contextlib.suppress(EOFError):
         while True:
             document, source, failure = connection.recv()
-            answer: AnnotatedPart | PipelineError
+            answer: AnnotatedPart | PipelineError | str
             try:
                 known = {} if failure is None else {0: failure}
                 answer = annotator.annotate(document, source=source, failures=known)
@@ -138,6 +139,8 @@ def serve(
                 answer = RecordError("too_large", "expected a document that fits in memory, found one that does not")
             except PipelineError as error:
                 answer = error
+            except Exception as error:  # noqa: BLE001 - whatever it is, no other document is to meet what it left
+                answer = describe_error(error)
             connection.send(answer)
 
 

@@ -90,6 +90,22 @@ def test_no_text_of_a_document_is_told(watched, tmp_path):
     assert CANARY not in told
 
 
+@pytest.mark.parametrize("options", [[], ["--log-format", "json"]])
+@pytest.mark.parametrize("words", ["cannot count {text!r}", "cannot count\n{text}"])
+def test_no_text_of_a_document_is_told_of_a_run_that_fails(watched, tmp_path, monkeypatch, capfd, options, words):
+    def fail(_, documents, **more):
+        raise ValueError(words.format(text=documents["text"][0].as_py()))
+
+    monkeypatch.setattr("transforms.models.annotator.Annotator.begin", fail)
+    (tmp_path / "secret.txt").write_text(f"{CANARY} lives in Berlin\n" * 3)
+    status, _, events = watched(*options, source=tmp_path / "secret.txt")
+    said = capfd.readouterr()
+    told = (tmp_path / "spanmill.prom").read_text() + (tmp_path / "events.jsonl").read_text() + said.out + said.err
+    assert (status, CANARY in told) == (1, False)
+    for reason in (events[1]["run"]["facets"]["errorMessage"]["message"], said.err):
+        assert "stopped by ValueError at runs/test_observing.py:" in reason
+
+
 def test_a_server_that_does_not_answer_does_not_stop_a_run(annotate, corpus, capsys):
     pytest.importorskip("openlineage.client")
     assert annotate("--lineage", "http://127.0.0.1:9", source=corpus) == 0

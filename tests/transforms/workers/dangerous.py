@@ -52,6 +52,8 @@ class DangerousTagger:
                 time.sleep(1000)
             if "Huge" in text:
                 raise MemoryError
+            if "Surprise" in text:
+                raise ValueError(f"cannot count\n{text}")
             if "Device" in text:
                 raise DeviceError("the device failed and must be restarted: device-side assert")
             if "Nonsense" in text:

@@ -53,6 +53,15 @@ def test_a_document_that_harms_its_process_is_a_dead_letter_and_its_neighbours_a
     assert (part.tally.documents, part.tally.dead_rows, part.tally.dead) == (2, 1, {code: 1})
 
 
+def test_an_error_that_nobody_expected_is_told_by_its_type_and_place(annotate, capfd):
+    part = annotate("Anna", "secret Surprise", "Anna again")
+    assert [row["row"] for row in part.annotations.to_pylist()] == [0, 2]
+    (letter,) = part.rejects
+    assert letter["error"] == "crash"
+    assert "ended by ValueError at workers/dangerous.py:" in letter["message"]
+    assert "secret" not in f"{letter}{capfd.readouterr()}"
+
+
 def test_annotate_gives_up_when_every_document_crashes(annotate):
     with pytest.raises(ModelError, match="SIGKILL on 10 documents in a row"):
         annotate(*["Crash"] * 12)

@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.console.logs import logging_as
 from tests.conftest import ROOT
 from transforms.workers.subprocesses import Child, describe_status
 
@@ -22,6 +25,11 @@ def tell_group(connection):
 def sleep(connection):
     connection.send("asleep")
     time.sleep(1000)
+
+
+def fail(connection):
+    print("on my way", file=sys.stderr, flush=True)
+    raise ValueError("Anna lives in Berlin")
 
 
 def have_a_child(connection, path):
@@ -50,6 +58,25 @@ def test_child_runs_a_function_and_answers():
     child = Child(add, 2, 3)
     assert child.connection.recv() == 5
     assert child.wait() == 0
+
+
+def test_an_error_of_a_child_is_one_line_without_its_words(capfd):
+    child = Child(fail)
+    assert child.wait() == 1
+    first, last = capfd.readouterr().err.splitlines()
+    assert first == "on my way"
+    assert re.fullmatch(
+        r"spanmill: a process was stopped: ValueError at workers/test_subprocesses.py:\d+, from .*", last
+    )
+    assert "Anna" not in last
+
+
+def test_what_a_child_says_is_in_the_format_of_its_parent(capsys):
+    with logging_as("json", "annotate"):
+        assert Child(fail).wait() == 1
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["level"] for line in lines] == ["info", "warning"]
+    assert lines[1]["message"].startswith("a process was stopped: ValueError at")
 
 
 def test_child_has_a_process_group_of_its_own():
