@@ -56,7 +56,7 @@ class Observer:
         """The run is complete."""
         self._report = report
         if self._lineage:
-            _try(_tell_complete, self._lineage, self._data, store, report)
+            _try(_tell_complete, self._lineage, self._data, store)
 
     def fail(self, error: BaseException) -> None:
         """The run failed."""
@@ -99,22 +99,21 @@ def observing(options: "AnnotateOptions") -> Iterator[Observer]:
         BEFORE_END.remove(observer.stop)
 
 
-def _tell_complete(lineage: "Lineage", data: str, store: "Store", report: Mapping[str, Any]) -> None:
+def _tell_complete(lineage: "Lineage", data: str, store: "Store") -> None:
+    """Tells what the manifest says, which names every file where a report leaves off."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from transforms.lake.lineage import Amount
+    from transforms.storage.commits import DATA
+    from transforms.storage.manifests import read_inputs, read_outputs
 
-    names = store.list("data")
+    outputs = read_outputs(store)
+    files = outputs.filter(pc.starts_with(outputs.column("name"), f"{DATA}/"))
     schema = None
-    if names and names[0].endswith(".parquet"):
-        with store.open(f"data/{names[0]}") as raw:
+    if len(files) and (name := files.column("name")[0].as_py()).endswith(".parquet"):
+        with store.open(name) as raw:
             schema = pq.read_schema(raw)
-    size_bytes = sum(store.size(f"data/{name}") or 0 for name in names)
-    read = [
-        (item["uri"], Amount(rows=item["rows"], size_bytes=item["size_bytes"], files=1)) for item in report["inputs"]
-    ]
-    written = Amount(rows=report["documents"], size_bytes=size_bytes, files=len(names))
-    lineage.complete(data, read=read, written=written, schema=schema)
+    lineage.complete(data, read=read_inputs(store), written=files, schema=schema)
 
 
 def _try(tell: Callable[..., None], *arguments: Any) -> None:

@@ -111,6 +111,16 @@ def list_in_order(patterns: Sequence[str], *, flag: str = "--input") -> list[Fil
     return list({file.uri: file for pattern in patterns for file in list_files([pattern], flag=flag)}.values())
 
 
+def name_file(uri: str) -> str:
+    """The name that a listing gives to what lies at a path or URL, whether anything does or not.
+
+    >>> name_file("/corpus/../a.txt"), name_file("file:///a.txt"), name_file("memory:///a.txt")
+    ('/a.txt', '/a.txt', 'memory:///a.txt')
+    """
+    fs, path = fsspec.core.url_to_fs(uri)
+    return _name_file(fs, path, uri)
+
+
 def stat_file(uri: str) -> FileRef:
     """The file as it is now."""
     fs, path = fsspec.core.url_to_fs(uri)
@@ -275,8 +285,7 @@ def _file_ref(fs: Any, info: Mapping[str, Any], url: str) -> FileRef:
     name = info["name"]
     if "file" in fs.protocol:
         # fsspec rounds the modification time to a float; nanoseconds tell rewrites apart.
-        # One name per file, whatever way it was reached, so that it is read once.
-        name = os.path.normpath(name)
+        name = _name_file(fs, name, url)
         if "mtime_ns" in info:
             return FileRef(name, int(info["size"]), str(info["mtime_ns"]))
         try:
@@ -288,10 +297,16 @@ def _file_ref(fs: Any, info: Mapping[str, Any], url: str) -> FileRef:
     if isinstance(version, datetime.datetime):
         # The memory store tells a time as a datetime or as seconds, by the way it is asked.
         version = version.timestamp()
+    return FileRef(_name_file(fs, name, url), int(info["size"] or 0), str(version).strip('"'))
+
+
+def _name_file(fs: Any, name: str, url: str) -> str:
+    """The one name of a file, whatever way it was reached, so that it is read once; `url` is what led to it."""
+    if "file" in fs.protocol:
+        return os.path.normpath(name)
     scheme, _, rest = url.partition("://")
     host = rest.partition("/")[0]
-    uri = f"{scheme}://{host}/{name.lstrip('/')}" if scheme in _HOSTED else fs.unstrip_protocol(name)
-    return FileRef(uri, int(info["size"] or 0), str(version).strip('"'))
+    return f"{scheme}://{host}/{name.lstrip('/')}" if scheme in _HOSTED else str(fs.unstrip_protocol(name))
 
 
 def _check_secret(file: FileRef) -> None:

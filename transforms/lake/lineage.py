@@ -4,18 +4,20 @@ See https://openlineage.io/spec/2-0-2/OpenLineage.json for what an event holds.
 """
 
 import dataclasses
+import functools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.errors import ConfigError
 from schemas.slices import display_uri
+from transforms.corpora.files import name_file
 
 _PRODUCER = "https://pypi.org/project/spanmill"
 _TIMEOUT_S = 5.0
@@ -23,17 +25,18 @@ _RETRIES = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Amount:
+class _Amount:
     """How much of a dataset a run read or wrote."""
 
     rows: int = 0
     size_bytes: int = 0
     files: int = 0
 
-    def __add__(self, other: "Amount") -> "Amount":
-        return Amount(
-            rows=self.rows + other.rows, size_bytes=self.size_bytes + other.size_bytes, files=self.files + other.files
-        )
+    @classmethod
+    def of(cls, files: pa.Table) -> "_Amount":
+        """What files with `rows` and `size_bytes` add up to."""
+        rows, size_bytes = (pc.sum(files.column(name), min_count=0).as_py() for name in ("rows", "size_bytes"))
+        return cls(rows=rows, size_bytes=size_bytes, files=len(files))
 
 
 class Lineage:
@@ -62,7 +65,7 @@ class Lineage:
         except Exception as error:
             # What is wrong with a URL or a key is for the client's parts to say, each in its own way.
             raise ConfigError(f"cannot send to --lineage {display_uri(target)!r}: {error}") from error
-        self._inputs = tuple(dict.fromkeys(map(_root_of, inputs)))
+        self._patterns = inputs
         engine = processing_engine_run.ProcessingEngineRunFacet(name="spanmill", version=version)
         self._id = str(generate_new_uuid())
         self._facets: dict[str, Any] = {"processing_engine": engine}
@@ -74,26 +77,28 @@ class Lineage:
         """Tells that the run begins, and what it will write."""
         self._emit("START", output)
 
-    def complete(
-        self, output: str, *, read: Iterable[tuple[str, Amount]], written: Amount, schema: pa.Schema | None
-    ) -> None:
+    def complete(self, output: str, *, read: pa.Table, written: pa.Table, schema: pa.Schema | None) -> None:
         """Tells that the run is complete.
 
         Args:
           output: what it wrote.
-          read: each file that it read, and how much of it.
-          written: how much it wrote.
+          read: `uri`, `rows` and `size_bytes` of each file that it read, without passwords.
+          written: `rows` and `size_bytes` of each file that it wrote.
           schema: of what it wrote, where that has one.
         """
         from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
         from openlineage.client.facet_v2 import schema_dataset
 
-        totals = dict.fromkeys(self._inputs, Amount())
-        for uri, amount in read:
-            # The longest name wins, where one input lies within another.
-            if roots := [root for root in self._inputs if uri == root or uri.startswith(root.rstrip("/") + "/")]:
-                totals[max(roots, key=len)] += amount
-        counted = statistics.OutputStatisticsOutputDatasetFacet(written.rows, written.size_bytes, written.files)
+        totals = {}
+        # The longest name wins, where one input lies within another.
+        for root in sorted(self._roots, key=len, reverse=True):
+            uris = read.column("uri")
+            is_under = pc.or_(pc.equal(uris, root), pc.starts_with(uris, root.rstrip("/") + "/"))
+            totals[root] = _Amount.of(read.filter(is_under))
+            read = read.filter(pc.invert(is_under))
+        totals = {root: totals[root] for root in self._roots}
+        total = _Amount.of(written)
+        counted = statistics.OutputStatisticsOutputDatasetFacet(total.rows, total.size_bytes, total.files)
         fields = {"schema": schema_dataset.SchemaDatasetFacet([*map(_describe_field, schema)])} if schema else {}
         self._emit("COMPLETE", output, inputs=totals, facets=fields, counted={"outputStatistics": counted})
 
@@ -109,26 +114,30 @@ class Lineage:
         """Tells that somebody stopped the run."""
         self._emit("ABORT", output)
 
+    @functools.cached_property
+    def _roots(self) -> tuple[str, ...]:
+        """The inputs as they are named; asked for once a run has listed them, as that reaches their stores."""
+        return tuple(dict.fromkeys(map(_root_of, self._patterns)))
+
     def _emit(
         self,
         state: str,
         output: str,
         *,
-        inputs: Mapping[str, Amount] | None = None,
+        inputs: Mapping[str, _Amount] | None = None,
         facets: Mapping[str, Any] | None = None,
         counted: Mapping[str, Any] | None = None,
     ) -> None:
         from openlineage.client.event_v2 import InputDataset, OutputDataset, Run, RunEvent, RunState
         from openlineage.client.facet_v2 import input_statistics_input_dataset as statistics
 
-        def describe(root: str, amount: Amount) -> Any:
+        def describe(root: str, amount: _Amount) -> Any:
             namespace, name = _name_dataset(root)
             counts = statistics.InputStatisticsInputDatasetFacet(amount.rows, amount.size_bytes, amount.files)
             return InputDataset(namespace, name, inputFacets={"inputStatistics": counts} if amount.files else {})
 
         namespace, name = _name_dataset(output)
-        inputs = inputs or {root: Amount() for root in self._inputs}
-
+        inputs = inputs or {root: _Amount() for root in self._roots}
         self._client.emit(
             RunEvent(
                 eventTime=datetime.now(timezone.utc).isoformat(),
@@ -156,25 +165,26 @@ def _configure_transport(target: str) -> dict[str, Any]:
 
 
 def _root_of(pattern: str) -> str:
-    """The folder above the first wildcard of an input, or the file or folder itself, without password.
+    """The folder above the first wildcard of an input, or the file or folder itself, as files there are named.
 
-    >>> _root_of("s3://bucket/news/2026-*/part.parquet"), _root_of("/corpus/a.txt")
+    >>> _root_of("s3a://me:secret@bucket/news/2026-*/part.parquet"), _root_of("/corpus/new/../a.txt")
     ('s3://bucket/news', '/corpus/a.txt')
     """
     fixed = re.split(r"[*?\\[]", pattern, maxsplit=1)[0]
-    root = fixed if fixed == pattern else fixed.rpartition("/")[0]
-    return display_uri(root).rstrip("/") if "://" in pattern else str(Path(root).absolute())
+    folder, slash, _ = fixed.rpartition("/")
+    return display_uri(name_file(fixed if fixed == pattern else folder or slash)).rstrip("/") or "/"
 
 
 def _name_dataset(uri: str) -> tuple[str, str]:
     """Namespace and name of a dataset, as OpenLineage names files and buckets.
 
-    >>> _name_dataset("s3://bucket/news/a.parquet"), _name_dataset("/corpus/a.txt")
+    >>> _name_dataset("s3://bucket/news/a.parquet"), _name_dataset("file:///corpus/a.txt")
     (('s3://bucket', 'news/a.parquet'), ('file', '/corpus/a.txt'))
     """
-    if "://" not in uri:
-        return "file", str(Path(uri).absolute())
-    parts = urlsplit(display_uri(uri))
+    name = name_file(uri)
+    if "://" not in name:
+        return "file", name
+    parts = urlsplit(display_uri(name))
     return f"{parts.scheme}://{parts.netloc}", parts.path.strip("/") or "/"
 
 

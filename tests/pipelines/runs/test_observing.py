@@ -43,6 +43,20 @@ def test_a_run_tells_that_it_began_and_is_complete(watched, corpus, tmp_path):
     assert "entities" in {field["name"] for field in wrote["facets"]["schema"]["fields"]}
 
 
+@pytest.mark.parametrize("name", ["{folder}/corpus/../corpus", "file://{folder}/corpus", "{folder}/corpus/*.txt"])
+def test_every_file_counts_however_many_a_report_names(watched, corpus, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("pipelines.runs.finishing._MOST_INPUTS", 2)
+    source = name.format(folder=tmp_path)
+    for events in (watched(source=source)[2], watched(source=source)[2][2:]):
+        (read,), (wrote,) = events[1]["inputs"], events[1]["outputs"]
+        counted, written = read["inputFacets"]["inputStatistics"], wrote["outputFacets"]["outputStatistics"]
+        size = sum(path.stat().st_size for path in corpus.iterdir())
+        assert (read["name"], counted["fileCount"], counted["rowCount"], counted["size"]) == (str(corpus), 3, 120, size)
+        data = [*run_folder(tmp_path / "out").glob("data/*")]
+        size = sum(path.stat().st_size for path in data)
+        assert (written["fileCount"], written["rowCount"], written["size"]) == (len(data), 120, size)
+
+
 def test_a_run_that_fails_tells_why(watched, corpus, monkeypatch):
     from schemas.errors import PipelineError
 

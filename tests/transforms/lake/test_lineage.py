@@ -2,6 +2,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pyarrow as pa
 import pytest
 
 from schemas.annotations import annotation_schema
@@ -9,7 +10,7 @@ from schemas.errors import ConfigError
 
 pytest.importorskip("openlineage.client")
 
-from transforms.lake.lineage import Amount, Lineage
+from transforms.lake.lineage import Lineage
 
 
 @pytest.fixture
@@ -42,12 +43,9 @@ def test_no_password_of_an_input_is_told(lineage, events):
 
 def test_a_complete_run_tells_what_was_read_and_written_and_its_schema(lineage, events):
     lineage.start("/out/run=1/data")
-    read = [
-        ("/corpus/a1.parquet", Amount(rows=2, size_bytes=20, files=1)),
-        ("/corpus/a2.parquet", Amount(rows=3, size_bytes=30, files=1)),
-        ("/corpus/b.txt", Amount(rows=7, size_bytes=70, files=1)),
-    ]
-    written = Amount(rows=12, size_bytes=99, files=4)
+    names = ["/corpus/a1.parquet", "/corpus/a2.parquet", "/corpus/b.txt"]
+    read = pa.table({"uri": pa.array(names, pa.large_string()), "rows": [2, 3, 7], "size_bytes": [20, 30, 70]})
+    written = pa.table({"rows": [3, 4, 5, 0], "size_bytes": [33, 33, 32, 1]})
     lineage.complete("/out/run=1/data", read=read, written=written, schema=annotation_schema())
     start, event = events()
     assert event["eventType"] == "COMPLETE"
@@ -64,6 +62,41 @@ def test_a_complete_run_tells_what_was_read_and_written_and_its_schema(lineage, 
     fields = {field["name"]: field for field in output["facets"]["schema"]["fields"]}
     assert fields["row"]["type"] == "int64"
     assert [inner["name"] for inner in fields["entities"]["fields"]] == ["start", "end", "label", "score", "text"]
+
+
+@pytest.mark.parametrize(
+    ("given", "listed", "dataset"),
+    [
+        ("{here}/sub/../in", "{here}/in/a.txt", ("file", "{here}/in")),
+        ("file://{here}/in", "{here}/in/a.txt", ("file", "{here}/in")),
+        ("in/*.txt", "{here}/in/a.txt", ("file", "{here}/in")),
+        ("*.txt", "{here}/a.txt", ("file", "{here}")),
+        ("/*.txt", "/a.txt", ("file", "/")),
+        ("s3a://me:secret@bucket/in", "s3://bucket/in/a.txt", ("s3://bucket", "in")),
+        ("ftp://me:secret@host/in", "ftp://host/in/a.txt", ("ftp://host", "in")),
+    ],
+)
+def test_an_input_is_named_as_its_files_are(tmp_path, monkeypatch, events, given, listed, dataset):
+    monkeypatch.setattr("ftplib.FTP.connect", lambda *_, **__: None)
+    monkeypatch.setattr("ftplib.FTP.login", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    here = {"here": str(tmp_path)}
+    lineage = Lineage(str(tmp_path / "events.jsonl"), job="j", version="1", inputs=[given.format_map(here)])
+    read = pa.table({"uri": [listed.format_map(here)], "rows": [3], "size_bytes": [30]})
+    lineage.complete("file:///out/../run=1/data", read=read, written=read, schema=None)
+    (event,) = events()
+    (item,), (output,) = event["inputs"], event["outputs"]
+    assert (item["namespace"], item["name"]) == tuple(part.format_map(here) for part in dataset)
+    assert item["inputFacets"]["inputStatistics"]["rowCount"] == 3
+    assert (output["namespace"], output["name"]) == ("file", "/run=1/data")
+
+
+def test_a_file_counts_for_the_innermost_of_inputs_that_hold_it(tmp_path, events):
+    lineage = Lineage(str(tmp_path / "events.jsonl"), job="j", version="1", inputs=["/in", "/in/new", "/inside"])
+    read = pa.table({"uri": ["/in/new/a", "/in/b", "/inside/c"], "rows": [1, 2, 4], "size_bytes": [1, 1, 1]})
+    lineage.complete("/out", read=read, written=read, schema=None)
+    rows = {item["name"]: item["inputFacets"]["inputStatistics"]["rowCount"] for item in events()[0]["inputs"]}
+    assert rows == {"/in": 2, "/in/new": 1, "/inside": 4}
 
 
 def test_a_failed_run_tells_why(lineage, events):
