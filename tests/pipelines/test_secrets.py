@@ -176,6 +176,24 @@ def test_addresses_that_differ_in_their_queries_only_are_refused(annotate, store
     assert not list((tmp_path / "out").rglob("_plan*"))
 
 
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("host:port/x", 2, "cannot send to --lineage 'https://host:port/x': "),
+        ("127.0.0.1:9/x", 0, "could not tell those who watch: "),
+    ],
+)
+def test_a_server_of_lineage_that_is_not_reached_does_not_tell_its_password(
+    annotate, corpus, leaks, capfd, address, status, words
+):
+    pytest.importorskip("openlineage.client")
+    assert annotate("--lineage", f"https://me:{CANARY}@{address}?key={CANARY}", source=corpus) == status
+    error = capfd.readouterr().err
+    assert error.startswith(f"spanmill: {words}")
+    assert CANARY not in error
+    assert leaks() == []
+
+
 @pytest.fixture
 def finished(annotate, store, tmp_path, capfd):
     """The run of a file that needed a password."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import ConfigError
-from schemas.slices import display_uri
+from schemas.slices import display_text, display_uri
 from transforms.corpora.files import name_file
 
 _PRODUCER = "https://pypi.org/project/spanmill"
@@ -64,7 +64,8 @@ class Lineage:
             self._client = OpenLineageClient(config={"transport": _configure_transport(target)})
         except Exception as error:
             # What is wrong with a URL or a key is for the client's parts to say, each in its own way.
-            raise ConfigError(f"cannot send to --lineage {display_uri(target)!r}: {error}") from error
+            reason = display_text(str(error))
+            raise ConfigError(f"cannot send to --lineage {display_uri(target)!r}: {reason}") from error
         self._patterns = inputs
         engine = processing_engine_run.ProcessingEngineRunFacet(name="spanmill", version=version)
         self._id = str(generate_new_uuid())
