@@ -73,12 +73,12 @@ class Annotate(beam.PTransform):  # type: ignore[misc]
       model: folder, URL, hub name or `default`; or a config, such as `find_tagger("my-model", device="cuda")`.
       text_column: column or key of the text; null counts as an empty text.
       id_column: column or key of what names a row in dead letters, where there is one.
-      keep_columns: columns or keys that go along; None for all.
+      keep_columns: columns or keys that go along; None for all. A dict that lacks a key gets None.
       entities: which entities are written, and how.
 
     Raises:
       CheckpointError: the model is not there, unsafe or incomplete; when the transform is applied.
-      ConfigError: the rows lack the text, or have columns of the same names as those added.
+      ConfigError: the rows lack the text or a column to keep, or have columns of the same names as those added.
     """
 
     model: str | TaggerConfig = "default"
@@ -177,6 +177,10 @@ class _Columns:
         if self.text not in fields:
             raise ConfigError(
                 f"expected a column {self.text!r} with the text, found {sorted(fields)}{suggest(self.text, fields)}"
+            )
+        if unknown := [name for name in self.keep or () if name not in fields]:
+            raise ConfigError(
+                f"expected columns of {sorted(fields)} in keep_columns, found {unknown}{suggest(unknown[0], fields)}"
             )
         kept = self.choose(fields)
         types: dict[str, Any] = {"windows": int, "tokens": int, "model": str}

@@ -151,6 +151,12 @@ def test_what_is_wrong_is_said_when_the_transform_is_applied(tmp_path):
     assert (clash | "f" >> Annotate(keep_columns=["text"])).annotated.element_type is not None
 
 
+def test_a_column_to_keep_that_rows_with_a_schema_lack_is_refused_by_name():
+    rows = beam.Pipeline() | beam.Create([Document(7, TEXT)]).with_output_types(Document)
+    with pytest.raises(ConfigError, match=r"of \['id', 'text'\] in keep_columns, found \['idd'\]; did you mean 'id'\?"):
+        rows | Annotate(keep_columns=["text", "idd"])
+
+
 def test_types_of_entities_and_letters_are_those_that_files_have():
     from schemas.annotations import ENTITY_TYPE
     from schemas.dead_letters import DEAD_LETTER_SCHEMA
