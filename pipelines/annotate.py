@@ -98,11 +98,12 @@ def annotate_corpus(
     with observing(options) as observer:
         started = time.monotonic()
         job = _plan(pin_model(options), beam_flags, expected, replaced)
-        observer.begin(job.root)
+        observer.begin(job.root, job.store)
         report = _do(job, beam_flags, started)
         if report is None:
-            return Annotated(observer.end(0), job.root)
-        observer.complete(job.store, report)
+            observer.hand_over()
+            return Annotated(0, job.root)
+        observer.complete(report)
         return Annotated(observer.end(_conclude(job, report)), job.root)
 
 

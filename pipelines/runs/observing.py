@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from transforms.storage.store import Store
 
 
+_HANDED_OVER = "_lineage"
+"""Where a run that a runner goes on with keeps the id that its events have."""
+
+
 class Observer:
     """Tells of one start of a run.
 
@@ -36,6 +40,7 @@ class Observer:
         self._options = options
         self._output = display_uri(options.output)
         self._data = ""
+        self._store: Store
         self._report: Mapping[str, Any] | None = None
         self._lineage: Lineage | None = None
         if options.metrics_file:
@@ -45,30 +50,42 @@ class Observer:
             job = f"annotate.{self._output}"
             self._lineage = Lineage(options.lineage, job=job, version=version, inputs=options.input)
 
-    def begin(self, root: str) -> None:
-        """The run is planned; its folder is known."""
+    def begin(self, root: str, store: "Store") -> None:
+        """The run is planned; its folder and its store are known."""
         log_context(run=root.rpartition("=")[2], step="annotate")
-        self._data = f"{root}/data"
+        self._data, self._store = f"{root}/data", store
         if self._lineage:
-            _try(self._lineage.start, self._data)
+            _try(_tell_start, self._lineage, self._data, store)
 
-    def complete(self, store: "Store", report: Mapping[str, Any]) -> None:
+    def hand_over(self) -> None:
+        """A runner goes on with the run, which has not ended; a later start takes lineage up where this one leaves."""
+        if self._lineage:
+            _try(self._store.put, _HANDED_OVER, self._lineage.run_id.encode())
+            _try(self._lineage.hand_over, self._data)
+
+    def complete(self, report: Mapping[str, Any]) -> None:
         """The run is complete."""
         self._report = report
         if self._lineage:
-            _try(_tell_complete, self._lineage, self._data, store)
+            self._close(_tell_complete, self._lineage, self._data, self._store)
 
     def fail(self, error: BaseException) -> None:
         """The run failed."""
         self.end(2 if isinstance(error, ConfigError) else 1)
-        if self._lineage and self._data:
-            _try(self._lineage.fail, self._data, describe_error(error))
+        if self._lineage:
+            self._close(self._lineage.fail, self._data, describe_error(error))
 
     def stop(self, status: int) -> None:
         """A signal ends the job."""
         self.end(status)
-        if self._lineage and self._data:
-            _try(self._lineage.abort, self._data)
+        if self._lineage:
+            self._close(self._lineage.abort, self._data)
+
+    def _close(self, tell: Callable[..., None], *arguments: Any) -> None:
+        """Sends the last event of a run that has begun."""
+        if self._data:
+            _try(tell, *arguments)
+            _try(self._store.delete, _HANDED_OVER)
 
     def end(self, status: int) -> int:
         """The job ends with an exit status, which comes back."""
@@ -97,6 +114,14 @@ def observing(options: "AnnotateOptions") -> Iterator[Observer]:
         raise
     finally:
         BEFORE_END.remove(observer.stop)
+
+
+def _tell_start(lineage: "Lineage", data: str, store: "Store") -> None:
+    try:
+        handed_over = store.read(_HANDED_OVER).decode()
+    except FileNotFoundError:
+        handed_over = ""
+    lineage.start(data, handed_over)
 
 
 def _tell_complete(lineage: "Lineage", data: str, store: "Store") -> None:

@@ -48,6 +48,9 @@ class Lineage:
       version: of spanmill.
       inputs: files, folders and globs that the job reads, as a person named them.
 
+    Attributes:
+      run_id: of the run, a UUID.
+
     Raises:
       ConfigError: openlineage-python is not installed, or cannot send there.
     """
@@ -68,15 +71,25 @@ class Lineage:
             raise ConfigError(f"cannot send to --lineage {display_uri(target)!r}: {reason}") from error
         self._patterns = inputs
         engine = processing_engine_run.ProcessingEngineRunFacet(name="spanmill", version=version)
-        self._id = str(generate_new_uuid())
+        self.run_id = str(generate_new_uuid())
         self._facets: dict[str, Any] = {"processing_engine": engine}
         type_ = job_type_job.JobTypeJobFacet(processingType="BATCH", integration="SPANMILL", jobType="JOB")
         namespace = os.environ.get("OPENLINEAGE_NAMESPACE", "spanmill")
         self._job = Job(namespace=namespace, name=job, facets={"jobType": type_})
 
-    def start(self, output: str) -> None:
-        """Tells that the run begins, and what it will write."""
-        self._emit("START", output)
+    def start(self, output: str, handed_over: str = "") -> None:
+        """Tells that the run begins, and what it will write.
+
+        Args:
+          output: what it will write.
+          handed_over: the id of an earlier start that gave the run to a runner; it goes on by that.
+        """
+        self.run_id = handed_over or self.run_id
+        self._emit("RUNNING" if handed_over else "START", output)
+
+    def hand_over(self, output: str) -> None:
+        """Tells that a runner goes on with the run."""
+        self._emit("RUNNING", output)
 
     def complete(self, output: str, *, read: pa.Table, written: pa.Table, schema: pa.Schema | None) -> None:
         """Tells that the run is complete.
@@ -143,7 +156,7 @@ class Lineage:
             RunEvent(
                 eventTime=datetime.now(timezone.utc).isoformat(),
                 producer=_PRODUCER,
-                run=Run(runId=self._id, facets=self._facets),
+                run=Run(runId=self.run_id, facets=self._facets),
                 job=self._job,
                 eventType=RunState[state],
                 inputs=[describe(root, amount) for root, amount in inputs.items()],

@@ -23,7 +23,8 @@ def watched(annotate, tmp_path):
             status = annotate(*told, *arguments, source=source)
         except SystemExit as stopped:
             status = stopped.code
-        families = parser.text_string_to_metric_families((tmp_path / "spanmill.prom").read_text())
+        path = tmp_path / "spanmill.prom"
+        families = parser.text_string_to_metric_families(path.read_text() if path.exists() else "")
         metrics = {sample.name: sample.value for family in families for sample in family.samples}
         path = tmp_path / "events.jsonl"
         return status, metrics, [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -68,6 +69,21 @@ def test_a_run_that_fails_tells_why(watched, corpus, monkeypatch):
     assert (status, metrics["spanmill_last_run_success"], metrics["spanmill_last_run_exit_status"]) == (1, 0, 1)
     assert [event["eventType"] for event in events] == ["START", "FAIL"]
     assert events[1]["run"]["facets"]["errorMessage"]["message"] == "expected a worker, found none"
+
+
+def test_a_run_that_is_handed_over_has_not_ended_and_goes_on_under_its_id(watched, corpus, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.annotate._annotate", lambda *_: None)
+        status, metrics, events = watched("--runner=FlinkRunner", "--no_wait_until_finish", source=corpus)
+    assert (status, metrics) == (0, {})
+    assert [event["eventType"] for event in events] == ["START", "RUNNING"]
+    status, metrics, events = watched(source=corpus)
+    assert (status, metrics["spanmill_last_run_success"]) == (0, 1)
+    assert [event["eventType"] for event in events[2:]] == ["RUNNING", "COMPLETE"]
+    assert len({event["run"]["runId"] for event in events}) == 1
+    later = watched(source=corpus)[2][4:]
+    assert [event["eventType"] for event in later] == ["START", "COMPLETE"]
+    assert later[0]["run"]["runId"] != events[0]["run"]["runId"]
 
 
 def test_a_run_that_is_stopped_tells_so_before_it_ends(watched, corpus, monkeypatch):
