@@ -50,22 +50,25 @@ def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field
 
 
 def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Slice]:
-    """Cuts a file into runs of row groups with about `slice_bytes` each, by the footer's account of all columns.
+    """Cuts a file into runs of row groups, all about the same and of about `slice_bytes` at most, by its footer.
 
-    The account of the column of texts alone would be nearer, but asking Arrow for it ends the process where a footer is
-    damaged.
+    The footer's account is that of all columns. That of the column of texts alone would be nearer, but asking Arrow for
+    it ends the process where a footer is damaged.
 
     Raises:
       FileError: the file has no readable footer.
     """
     sizes = _read_footer(file).sizes
+    total = max(1, sum(n_bytes for _, n_bytes in sizes))
+    n_cuts = -(-total // slice_bytes)
     slices = []
-    begin = first_row = rows = size = 0
+    begin = first_row = rows = size = read = passed = 0
     for index, (n_rows, n_bytes) in enumerate(sizes):
-        rows, size = rows + n_rows, size + n_bytes
-        if rows and (size >= slice_bytes or index == len(sizes) - 1):
+        rows, size, read = rows + n_rows, size + n_bytes, read + n_bytes
+        # Of the places where equal slices would end, another is behind.
+        if rows and (read * n_cuts // total > passed or index == len(sizes) - 1):
             slices.append(Slice(file, "parquet", begin, index + 1, first_row, rows, text_bytes=size))
-            begin, first_row, rows, size = index + 1, first_row + rows, 0, 0
+            begin, first_row, rows, size, passed = index + 1, first_row + rows, 0, 0, read * n_cuts // total
     if rows:
         slices.append(Slice(file, "parquet", begin, len(sizes), first_row, rows, text_bytes=size))
     return slices

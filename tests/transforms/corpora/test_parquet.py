@@ -3,10 +3,13 @@
 import datetime
 import itertools
 from pathlib import Path
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.errors import ConfigError, FileError
 from schemas.slices import FileRef
@@ -54,8 +57,38 @@ def test_cut_slices_covers_every_row_once(make_parquet, read_corpus, slice_bytes
 
 def test_cut_slices_takes_row_groups_up_to_the_wanted_size(make_parquet):
     file = make_parquet({"text": ["x" * 1000] * 8}, row_group_size=2, use_dictionary=False, write_statistics=False)
-    slices = parquet.cut_slices(file, CONFIG, 4000)
+    slices = parquet.cut_slices(file, CONFIG, 4500)
     assert [(s.start, s.end, s.first_row, s.rows) for s in slices] == [(0, 2, 0, 4), (2, 4, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "slice_groups", "wanted"), [(6, 5, [3, 3]), (7, 3, [3, 2, 2]), (10, 4, [4, 3, 3])]
+)
+def test_cut_slices_leaves_no_small_one_at_the_end(make_parquet, n_groups, slice_groups, wanted):
+    options = {"row_group_size": 1, "use_dictionary": False, "write_statistics": False}
+    file = make_parquet({"text": ["x" * 1000] * n_groups}, **options)
+    group_bytes = pq.read_metadata(file.uri).row_group(0).total_byte_size
+    slices = parquet.cut_slices(file, CONFIG, slice_groups * group_bytes)
+    assert [slice_.rows for slice_ in slices] == wanted
+
+
+@given(
+    sizes=st.lists(st.just((0, 0)) | st.tuples(st.integers(1, 3), st.integers(1, 10**7)), max_size=30),
+    slice_bytes=st.integers(1, 10**7),
+)
+def test_slices_are_as_many_as_fit_and_hold_every_row_once(sizes, slice_bytes):
+    file = FileRef("a.parquet", 1, "1")
+    with mock.patch.object(parquet, "_read_footer", lambda _: parquet._Footer(pa.schema([]), tuple(sizes))):
+        slices = parquet.cut_slices(file, CONFIG, slice_bytes)
+    total = sum(n_bytes for _, n_bytes in sizes)
+    assert len(slices) <= max(1, -(-total // slice_bytes))
+    assert all(slice_.text_bytes < slice_bytes + max(n_bytes for _, n_bytes in sizes) for slice_ in slices)
+    bounds = [0, *(slice_.end for slice_ in slices)]
+    assert [slice_.start for slice_ in slices] == bounds[:-1]
+    assert [slice_.first_row for slice_ in slices] == [
+        sum(n_rows for n_rows, _ in sizes[: slice_.start]) for slice_ in slices
+    ]
+    assert sum(slice_.rows for slice_ in slices) == sum(n_rows for n_rows, _ in sizes)
 
 
 def test_cut_slices_of_no_rows_is_none(make_parquet):
