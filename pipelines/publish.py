@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.console.options import option, parse_options, parse_pairs
@@ -13,6 +13,7 @@ from pipelines.runs.opening import CompleteRun, open_complete_run, run_option
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
+    from schemas.receipts import Receipt
     from transforms.lake.iceberg import Publication
 
 DESCRIPTION = "Put the annotations of a complete run into an Iceberg table, as one snapshot that readers see or do not."
@@ -73,28 +74,32 @@ def _describe(opened: CompleteRun) -> "Publication":
 
     Raises:
       ConfigError: it did not write Parquet, or nothing.
+      StorageError: a file is not what it wrote.
     """
-    import pyarrow.parquet as pq
-
     from schemas.manifest import fingerprint
-    from transforms.lake.iceberg import Publication, read_batches
+    from transforms.lake.iceberg import Publication
+    from transforms.storage.annotations import copy_rows
     from transforms.storage.plans import read_plans
     from transforms.storage.runs import read_receipts
+    from transforms.storage.written import opened_parquet
 
     if (found := opened.settings["output"]["format"]) != "parquet":
         raise ConfigError(f"expected a run with --output-format parquet, found {found}; annotate into another --output")
-    names = [file.data for file in opened.files if file.data]
-    if not names:
+    name = next((file.data for file in opened.files if file.data), None)
+    if name is None:
         raise ConfigError("expected a run with annotations, found one without a document")
-    with opened.store.open(names[0]) as raw:
-        schema = pq.read_schema(raw).remove_metadata()
+    with opened_parquet(opened.store, name) as parquet:
+        schema = parquet.schema.remove_metadata()
     began_with = [dataclasses.asdict(file) for file in read_plans(opened.store)[0].files]
-    receipts = read_receipts(opened.store, opened.slices)
+
+    def receipts() -> Iterator["Receipt"]:
+        return read_receipts(opened.store, opened.slices)
+
     return Publication(
         run=fingerprint(opened.settings),
         corpus=fingerprint({"files": began_with}),
         digest=opened.digest,
         schema=schema,
-        rows=sum(receipt.tally.documents for receipt in receipts),
-        read=lambda: read_batches(opened.store, names),
+        rows=sum(receipt.tally.documents for receipt in receipts()),
+        read=lambda: (batch for receipt in receipts() for batch in copy_rows(opened.store, receipt)),
     )

@@ -103,6 +103,24 @@ def test_a_published_run_is_read_back_from_its_table(outputs, tmp_path, monkeypa
     assert _read_table().equals(rows)
 
 
+def test_a_run_with_a_damaged_file_is_not_published(outputs, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pyiceberg")
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run=0"
+    shutil.copytree(run_folder(outputs / "other"), run)
+    words = ["publish", str(run), "--table", "lake.entities", "--catalog", "local", "--no-progress"]
+    words += ["--catalog-property", "uri=sqlite:///catalog.db", "warehouse=file:lake"]
+    (file,) = (run / "data").iterdir()
+    content = file.read_bytes()
+    for at in (4, 100, len(content) // 2, len(content) - 100):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert main(words) == 1
+        assert f"cannot read 'data/{file.name}', which a run wrote" in capsys.readouterr().err
+    file.write_bytes(content)
+    assert main(words) == 0
+    assert _read_table().num_rows == 15
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

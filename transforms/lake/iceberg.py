@@ -8,22 +8,20 @@ The commit of a catalog is what putting a file if absent is to a run: of all tha
 wins. The mark is a property of the table, so that it outlives the snapshot, and changes in the same commit.
 """
 
+import contextlib
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import ConfigError, ConflictError, PipelineError, StorageError
 from schemas.slices import display_text
-from transforms.storage.store import Store
 
 _OWN_COLUMNS = ("run", "corpus")
 _MOST_ATTEMPTS = 10
 _FILE_BYTES = 128 << 20
-_BATCH_ROWS = 8192
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,13 +56,6 @@ class Outcome(enum.Enum):
     PUBLISHED = "published"
     REPLACED = "replaced"
     UNCHANGED = "unchanged"
-
-
-def read_batches(store: Store, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of Parquet files of a run, in bounded batches."""
-    for name in names:
-        with store.open(name) as raw:
-            yield from pq.ParquetFile(raw).iter_batches(batch_size=_BATCH_ROWS)
 
 
 def open_catalog(name: str, properties: Mapping[str, str]) -> Any:
@@ -133,10 +124,15 @@ def publish_run(catalog: Any, name: str, publication: Publication) -> Outcome:
 
 
 def _open_table(catalog: Any, name: str, schema: pa.Schema) -> Any:
-    """The table as it is now, made where there is none."""
+    """The table as it is now, made where there is none; nothing else is asked for that a person may not be allowed."""
+    from pyiceberg.exceptions import NoSuchTableError
+
     namespace = name.rpartition(".")[0]
     try:
-        catalog.create_namespace_if_not_exists(namespace)
+        with contextlib.suppress(NoSuchTableError):
+            return catalog.load_table(name)
+        if not catalog.namespace_exists(namespace):
+            catalog.create_namespace_if_not_exists(namespace)
         return catalog.create_table_if_not_exists(
             name, schema=_table_schema(schema), properties={"write.target-file-size-bytes": str(_FILE_BYTES)}
         )

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.annotations import ENTITY_TYPE, PROBABILITIES_FIELD, entity_column, find_taggers
 from schemas.documents import kept_column
@@ -22,6 +21,7 @@ from transforms.pairing.joined import GOLD_SCHEMA, PREDICTED_SCHEMA, SCORED_TYPE
 from transforms.scoring.intervals import document_keys
 from transforms.storage.annotations import gather_entities
 from transforms.storage.store import Store
+from transforms.storage.written import opened_parquet
 
 _BATCH_ROWS = 4096
 
@@ -84,8 +84,8 @@ def read_run_rows(store: Store, name: str, *, unit: str, groups: Sequence[str], 
 
 def read_dead_rows(store: Store, name: str, schema: pa.Schema) -> pa.Table:
     """A file of dead letters to a table of the schema of a run's rows; letters about whole files name no document."""
-    with store.open(name) as raw:
-        letters = pq.read_table(raw, columns=["id", "source", "row", "digest"])
+    with opened_parquet(store, name) as parquet:
+        letters = parquet.table(["id", "source", "row", "digest"])
     letters = letters.filter(letters.column("id").is_valid())
     nothing = pa.nulls(letters.num_rows)
     columns = {
@@ -142,12 +142,11 @@ def read_batches(store: Store, name: str) -> Iterator[pa.Table]:
         for begin in range(0, len(lines), _BATCH_ROWS):
             yield pa.Table.from_pylist([json.loads(line) for line in lines[begin : begin + _BATCH_ROWS]])
         return
-    with store.open(name) as raw:
-        parquet = pq.ParquetFile(raw)
-        schema = parquet.schema_arrow
+    with opened_parquet(store, name) as parquet:
+        schema = parquet.schema
         others = [field.name for field in schema if field != PROBABILITIES_FIELD]
         columns = others if PROBABILITIES_FIELD in schema else None
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+        for batch in parquet.batches(columns, most_rows=_BATCH_ROWS):
             yield pa.Table.from_batches([batch])
 
 

@@ -26,6 +26,7 @@ from schemas.receipts import Receipt
 from transforms.reuse.index import KeyIndex, SliceDigests
 from transforms.storage.commits import DATA, read_receipt
 from transforms.storage.store import Store
+from transforms.storage.written import WrittenParquet
 from transforms.workers.threads import map_ahead
 
 _KEPT_BYTES = 64 << 20
@@ -142,7 +143,7 @@ def _read_digests(store: Store, slice_id: str) -> list[str] | None:
                 with store.open(name) as raw:
                     if name.endswith(".jsonl"):
                         return [json.loads(line)["digest"] for line in raw]
-                    digests: list[str] = pq.read_table(raw, columns=["digest"]).column("digest").to_pylist()
+                    digests: list[str] = WrittenParquet(raw).table(["digest"]).column("digest").to_pylist()
                     return digests
         raise ValueError("another size than was committed")  # noqa: TRY301
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

@@ -15,15 +15,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers, join_label
 from schemas.errors import StorageError
 from schemas.receipts import Receipt
 from transforms.storage.commits import DATA, DEAD
 from transforms.storage.store import Store
+from transforms.storage.verification import digest_file
+from transforms.storage.written import WrittenParquet, explaining_damage
 
-_BATCH_ROWS = 1024
+_BATCH_ROWS, _COPIED_ROWS = 1024, 8192
 _COLUMNS = ("id", "source", "row", "digest", "is_below", "tagger", "windows", "tokens")
 _COLUMNS += tuple(field.name for field in ENTITY_TYPE)
 
@@ -123,8 +124,24 @@ def read_letters(store: Store, receipt: Receipt) -> list[dict[str, Any]]:
     if file is None:
         return []
     with _open_data(store, file) as raw:
-        letters: list[dict[str, Any]] = pq.read_table(raw).to_pylist()
+        letters: list[dict[str, Any]] = WrittenParquet(raw).table().to_pylist()
     return letters
+
+
+def copy_rows(store: Store, receipt: Receipt) -> Iterator[pa.RecordBatch]:
+    """The rows of a committed slice in Parquet, every column, once the whole file is known to be what was committed.
+
+    Raises:
+      StorageError: the slice's file is lost, or is not what was written.
+    """
+    file = _find_file(receipt, DATA)
+    if file is None:
+        return
+    with _open_data(store, file) as raw:
+        if (digest := digest_file(raw)) != file["sha256"]:
+            raise ValueError(f"expected SHA-256 {file['sha256'][:16]}, found {digest[:16]}")
+        raw.seek(0)
+        yield from WrittenParquet(raw).batches(most_rows=_COPIED_ROWS)
 
 
 def gather_entities(record: Mapping[str, Any], *, is_below: bool = False) -> list[Mapping[str, Any]]:
@@ -193,13 +210,13 @@ def _read_records(
                 if (not ids or record["id"] in ids) and (rows is None or record["row"] in rows):
                     yield record
             return
-        parquet = pq.ParquetFile(raw)
-        names = parquet.schema_arrow.names
+        parquet = WrittenParquet(raw)
+        names = parquet.schema.names
         taggers = find_taggers(names)
         own = {entity_column(tagger, is_below=is_below) for tagger in taggers for is_below in (False, True)}
         columns = [name for name in names if name in own or name in _COLUMNS]
         wanted = pa.array(list(ids), pa.string())
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+        for batch in parquet.batches(columns, most_rows=_BATCH_ROWS):
             if ids:
                 batch = batch.filter(pc.is_in(batch.column("id"), wanted))
             if rows is not None:
@@ -216,10 +233,7 @@ def _open_data(store: Store, file: Mapping[str, Any]) -> Iterator[Any]:
             raw = store.open(name)
         except FileNotFoundError:
             continue
-        try:
-            with raw:
-                yield raw
-        except (pa.ArrowException, ValueError) as error:
-            raise StorageError(f"cannot read {name!r}, which a run wrote: {error}; annotate anew") from error
+        with raw, explaining_damage(name):
+            yield raw
         return
     raise StorageError(f"lost {file['final']!r}: committed, but neither it nor {file['attempt']!r} exists")

@@ -96,13 +96,22 @@ def check_finished(store: Store) -> list[Finding]:
     return [Finding(SUCCESS, "every slice is committed, but the run was not finished: expected _SUCCESS, found none")]
 
 
+def digest_file(raw: Any) -> str:
+    """SHA-256 of what is left of an open file, hex."""
+    digest = hashlib.sha256()
+    while chunk := raw.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str) -> Iterator[str]:
     size = store.size(name)
     if size is None:
         yield "lost: neither it nor the attempt that it was made of exists"
         return
     try:
-        digest = _digest(store, name)
+        with store.open(name) as raw:
+            digest = digest_file(raw)
     except OSError as error:
         yield f"cannot be read: {error.strerror or 'its store gives no reason'}"
         return
@@ -120,14 +129,6 @@ def _check_file(store: Store, name: str, file: Mapping[str, Any], slice_id: str)
         return
     if (rows, owner) != (file["rows"], slice_id):
         yield f"expected {file['rows']:,} rows of slice {slice_id}, found {rows:,} of {owner}"
-
-
-def _digest(store: Store, name: str) -> str:
-    digest = hashlib.sha256()
-    with store.open(name) as raw:
-        while chunk := raw.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _read_rows(store: Store, name: str, slice_id: str) -> tuple[int, str]:

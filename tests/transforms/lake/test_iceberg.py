@@ -18,6 +18,17 @@ def _rows(catalog):
     return sorted(catalog.load_table(NAME).scan().to_arrow().to_pylist(), key=lambda row: (row["run"], row["row"]))
 
 
+def _forbid(monkeypatch, catalog, *names):
+    """Makes a catalog refuse some operations, as one does for a person without the rights."""
+    from pyiceberg.exceptions import ForbiddenError
+
+    def refuse(*_, **__):
+        raise ForbiddenError("403")
+
+    for name in names:
+        monkeypatch.setattr(catalog, name, refuse)
+
+
 def _operations(catalog):
     return [snapshot.summary.operation.value for snapshot in catalog.load_table(NAME).snapshots()]
 
@@ -142,6 +153,34 @@ def test_a_commit_of_which_nobody_knows_is_no_success(catalog, monkeypatch):
     monkeypatch.setattr(Transaction, "commit_transaction", lose)
     with pytest.raises(StorageError, match="publish again"):
         publish_run(catalog, NAME, make_publication())
+
+
+def test_who_may_write_to_a_table_need_not_be_allowed_to_make_one(catalog, monkeypatch):
+    publish_run(catalog, NAME, make_publication("a" * 16))
+    _forbid(monkeypatch, catalog, "create_namespace", "create_table")
+    assert publish_run(catalog, NAME, make_publication("b" * 16)) is Outcome.PUBLISHED
+
+
+def test_who_may_make_tables_need_not_be_allowed_to_make_a_namespace_that_is_there(catalog, monkeypatch):
+    catalog.create_namespace("lake")
+    _forbid(monkeypatch, catalog, "create_namespace")
+    assert publish_run(catalog, NAME, make_publication()) is Outcome.PUBLISHED
+
+
+def test_who_may_not_make_the_table_that_is_missing_is_told_so(catalog, monkeypatch):
+    _forbid(monkeypatch, catalog, "create_namespace")
+    with pytest.raises(ConfigError, match=r"cannot open --table 'lake\.entities': 403"):
+        publish_run(catalog, NAME, make_publication())
+
+
+def test_a_file_of_the_run_that_cannot_be_read_is_no_fault_of_the_table(catalog):
+    def read():
+        yield from make_publication().read()
+        raise StorageError("cannot read 'data/x.parquet'")
+
+    with pytest.raises(StorageError, match=r"^cannot read 'data/x\.parquet'$"):
+        publish_run(catalog, NAME, dataclasses.replace(make_publication(), read=read))
+    assert catalog.load_table(NAME).current_snapshot() is None
 
 
 def test_columns_that_a_later_run_keeps_are_added(catalog):

@@ -1,16 +1,18 @@
 """Annotations read back from every store, format and layout."""
 
 import dataclasses
+import io
 import itertools
 import random
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.annotations import annotation_schema
 from schemas.errors import StorageError
 from schemas.receipts import Tally
-from transforms.storage.annotations import AnnotatedDocument, EntityFilter, read_annotations, read_records
+from transforms.storage.annotations import AnnotatedDocument, EntityFilter, copy_rows, read_annotations, read_records
 from transforms.storage.commits import LAYOUTS, OUTPUT_FORMATS, SliceWriter
 
 
@@ -103,6 +105,30 @@ def test_read_annotations_names_a_file_that_is_lost(store, make_slice, make_writ
     store.delete(receipt.files[0]["final"])
     with pytest.raises(StorageError, match="lost 'data/part-00000-"):
         list(read_annotations(store, receipt))
+
+
+def test_read_annotations_tells_of_a_flipped_bit(memory_store, make_slice, make_writer):
+    receipt = make_writer(memory_store, make_slice()).commit()
+    name = receipt.files[0]["final"]
+    content = memory_store.read(name)
+    at = content.index(b"id-0-1")
+    memory_store.put(name, content[:at] + b"jd-0-1" + content[at + 6 :])
+    with pytest.raises(StorageError, match=f"cannot read '{name}', which a run wrote"):
+        list(read_annotations(memory_store, receipt))
+
+
+def test_copy_rows_gives_every_column_of_the_file_that_was_committed_and_of_no_other(
+    memory_store, make_slice, make_writer
+):
+    receipt = make_writer(memory_store, make_slice()).commit()
+    name = receipt.files[0]["final"]
+    content = memory_store.read(name)
+    (batch,) = copy_rows(memory_store, receipt)
+    assert pa.Table.from_batches([batch]).equals(pq.read_table(io.BytesIO(content)))
+    for at in range(len(content)):
+        memory_store.put(name, content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        with pytest.raises(StorageError, match=f"cannot read '{name}'.*expected SHA-256"):
+            list(copy_rows(memory_store, receipt))
 
 
 @pytest.mark.parametrize(
