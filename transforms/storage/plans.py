@@ -11,18 +11,22 @@ the same shards as the winner, so nobody deletes their own; what no head names i
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import ConfigError, StorageError
 from schemas.manifest import Shard, dump_json, explain_json
 from schemas.slices import Slice
-from schemas.tables import FILE_SCHEMA, SLICE_SCHEMA, FileTable, SliceTable
+from schemas.tables import FILE_SCHEMA, SLICE_SCHEMA, FileTable, Rows, SliceTable
 from transforms.storage.shards import ShardWriter, parse_shards, read_shards, write_shards
 from transforms.storage.store import Store
+from transforms.workers.threads import map_ahead
+
+_Answer = TypeVar("_Answer")
 
 PLANS, PLAN_VERSION = "_plans", 2
 _BLOCK_SLICES = 8192
@@ -94,27 +98,19 @@ def read_plans(store: Store) -> list[Plan]:
     Raises:
       ConfigError: a plan or its tables cannot be read, or another version wrote it.
     """
-    plans = []
-    for number, head in enumerate(_read_heads(store), 1):
-        try:
-            files = FileTable(read_shards(store, parse_shards(head["files"]), FILE_SCHEMA))
-            slices = SliceTable(read_shards(store, parse_shards(head["slices"]), SLICE_SCHEMA))
-            plans.append(Plan(head["settings"], head["slice_bytes"], files, slices))
-        except StorageError as error:
-            raise ConfigError(f"{error}, which {plan_name(number)} names; {_REMEDY}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _explain(number, error) from error
-    return plans
+    return list(map_ahead(lambda item: _read_plan(store, *item), enumerate(_read_heads(store), 1)))
 
 
 def current_files(plans: Sequence[Plan]) -> FileTable:
     """The files of a run; one that a later plan holds again is as that plan has it."""
-    return FileTable.concat(plan.files.filter(mask) for plan, mask in _find_current(plans, "files"))
+    tables = [plan.files for plan in plans]
+    return FileTable.concat(tables).filter(_are_current(tables, plans))
 
 
 def current_slices(plans: Sequence[Plan]) -> SliceTable:
     """The slices of a run in order of number; those of a file are as the latest plan with it has them."""
-    return SliceTable.concat(plan.slices.filter(mask) for plan, mask in _find_current(plans, "slices"))
+    tables = [plan.slices for plan in plans]
+    return SliceTable.concat(tables).filter(_are_current(tables, plans))
 
 
 def sweep_plans(store: Store) -> None:
@@ -129,7 +125,7 @@ def sweep_plans(store: Store) -> None:
 
 def count_plans(store: Store) -> int:
     """How many plans a run has."""
-    return next(number for number in itertools.count() if store.size(plan_name(number + 1)) is None)
+    return len(_ask_for_each(lambda number: store.size(plan_name(number))))
 
 
 def plan_name(number: int) -> str:
@@ -143,31 +139,65 @@ def _read_heads(store: Store) -> list[dict[str, Any]]:
     Raises:
       ConfigError: it is not what this version writes.
     """
-    heads: list[dict[str, Any]] = []
+    return _ask_for_each(lambda number: _read_head(store, number))
+
+
+def _ask_for_each(ask: Callable[[int], _Answer | None]) -> list[_Answer]:
+    """The answers for the plans of a run, up to the first number that has none.
+
+    Each time as many numbers are asked for at once as have answered, so that a year of plans takes a few round trips,
+    and a run with a plan or two few requests in vain.
+    """
+    found: list[_Answer] = []
     while True:
-        number = len(heads) + 1
-        try:
-            head = json.loads(store.read(plan_name(number)))
-            version = head.get("version", 1)
-        except FileNotFoundError:
-            return heads
-        except (ValueError, AttributeError) as error:
-            raise _explain(number, error) from error
-        if version != PLAN_VERSION:
-            raise ConfigError(
-                f"expected a plan in {plan_name(number)} of version {PLAN_VERSION}, found version {version!r}, which "
-                "another spanmill wrote; go on with that one, or choose another --output"
-            )
-        heads.append(head)
+        numbers = range(len(found) + 1, 2 * len(found) + 2)
+        for answer in map_ahead(ask, numbers):
+            if answer is None:
+                return found
+            found.append(answer)
+
+
+def _read_head(store: Store, number: int) -> dict[str, Any] | None:
+    try:
+        head: dict[str, Any] = json.loads(store.read(plan_name(number)))
+        version = head.get("version", 1)
+    except FileNotFoundError:
+        return None
+    except (ValueError, AttributeError) as error:
+        raise _explain(number, error) from error
+    if version != PLAN_VERSION:
+        raise ConfigError(
+            f"expected a plan in {plan_name(number)} of version {PLAN_VERSION}, found version {version!r}, which "
+            "another spanmill wrote; go on with that one, or choose another --output"
+        )
+    return head
+
+
+def _read_plan(store: Store, number: int, head: Mapping[str, Any]) -> Plan:
+    try:
+        files = FileTable(read_shards(store, parse_shards(head["files"]), FILE_SCHEMA))
+        slices = SliceTable(read_shards(store, parse_shards(head["slices"]), SLICE_SCHEMA))
+        return Plan(head["settings"], head["slice_bytes"], files, slices)
+    except StorageError as error:
+        raise ConfigError(f"{error}, which {plan_name(number)} names; {_REMEDY}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _explain(number, error) from error
 
 
 def _explain(number: int, error: Exception) -> ConfigError:
     return ConfigError(f"expected a plan in {plan_name(number)}, found {explain_json(error)}; {_REMEDY}")
 
 
-def _find_current(plans: Sequence[Plan], table: str) -> Iterator[tuple[Plan, pa.ChunkedArray]]:
-    """Each plan with a mask of the rows of one of its tables whose file no later plan holds."""
-    for at, plan in enumerate(plans):
-        later = FileTable.concat(other.files for other in plans[at + 1 :])
-        uris = getattr(plan, table).column("uri")
-        yield plan, pc.invert(pc.is_in(uris, value_set=later.column("uri")))
+def _are_current(tables: Sequence[Rows[Any]], plans: Sequence[Plan]) -> pa.ChunkedArray:
+    """Whether no later plan holds the file of each row, of a table per plan."""
+    later = [plan.files for plan in plans[1:]]
+    held = pa.table({"uri": FileTable.concat(later).column("uri"), "plan": _number_rows(later, first=1)})
+    latest = held.group_by("uri").aggregate([("plan", "max")])
+    uris = pa.chunked_array([chunk for table in tables for chunk in table.column("uri").chunks], pa.large_string())
+    at = pc.index_in(uris, value_set=latest.column("uri"))
+    return pc.fill_null(pc.less_equal(latest.column("plan_max").take(at), _number_rows(tables)), fill_value=True)
+
+
+def _number_rows(tables: Sequence[Rows[Any]], *, first: int = 0) -> pa.Array:
+    """The number of its table for each row, from `first` on."""
+    return pa.array(np.repeat(np.arange(first, first + len(tables)), list(map(len, tables))))

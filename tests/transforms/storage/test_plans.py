@@ -1,15 +1,19 @@
 """Plans in shards: what a head names counts, and nothing else does."""
 
 import json
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.errors import ConfigError
 from schemas.slices import FileRef, Slice
-from schemas.tables import FileTable
+from schemas.tables import FileTable, SliceTable
 from transforms.storage import shards
 from transforms.storage.plans import (
     PLANS,
+    Plan,
     count_plans,
     current_files,
     current_slices,
@@ -77,6 +81,51 @@ def test_a_later_plan_takes_a_file_over(memory_store):
     }
     assert [slice_.file for slice_ in current_slices(plans)] == [FILES[0]] * 2 + [FILES[2]] * 2 + [changed] * 2
     assert count_plans(memory_store) == 2
+
+
+@given(st.lists(st.lists(st.integers(0, 4), unique=True), max_size=6))
+def test_a_file_is_as_the_last_plan_that_holds_it_has_it(numbers):
+    """Each list is a plan: the numbers of its files."""
+    listed = [[FileRef(FILES[number].uri, number, str(at)) for number in plan] for at, plan in enumerate(numbers)]
+    plans = [Plan({}, 50, FileTable.of(files), SliceTable.of(cut(files))) for files in listed]
+    latest = {file.uri: at for at, files in enumerate(listed) for file in files}
+    wanted = [file for at, files in enumerate(listed) for file in files if latest[file.uri] == at]
+    assert list(current_files(plans)) == wanted
+    assert list(current_slices(plans)) == cut(wanted)
+
+
+def test_many_small_plans_take_no_more_work_than_a_few_large_ones():
+    files = [FileRef(f"s3://bucket/news/part-{number:06d}.parquet", 100, "1") for number in range(90_000)]
+
+    def measure(n_plans):
+        size = len(files) // n_plans
+        cuts = [files[at : at + size] for at in range(0, len(files), size)]
+        plans = [Plan({}, 50, FileTable.of(some), SliceTable.of(())) for some in cuts]
+        begin = time.process_time()
+        assert len(current_files(plans)) == len(files)
+        return time.process_time() - begin
+
+    assert measure(360) < 10 * min(measure(4) for _ in range(3))
+
+
+def test_plans_are_asked_for_many_at_once_and_few_in_vain(memory_store, monkeypatch):
+    n_plans = 40
+    for number in range(1, n_plans + 1):
+        write(memory_store, [FileRef(f"/in/{number}.jsonl", 100, "1")], number)
+    names, answered, n_waiting = [], [], []
+    read = memory_store.read
+
+    def wait(name):
+        names.append(name)
+        n_waiting.append(len(names) - len(answered))
+        time.sleep(0.02)
+        answered.append(name)
+        return read(name)
+
+    monkeypatch.setattr(memory_store, "read", wait)
+    assert [plan.files[0].uri for plan in read_plans(memory_store)] == [f"/in/{at}.jsonl" for at in range(1, 41)]
+    assert sum(name.startswith("_plan.") for name in names) <= 2 * n_plans + 1
+    assert sorted(n_waiting)[len(n_waiting) // 2] > 4
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"other"])
