@@ -420,6 +420,9 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
     for name, what in remarks.items():
         if found := sum(n for count, n in counts.items() if count.endswith(f"answers/{name}")):
             yield f"{found:,} answers {what}"
+    if damaged := counts.get("reuse/damaged"):
+        documents = "1 document was" if damaged == 1 else f"{damaged:,} documents were"
+        yield f"{documents} not reused, as the earlier run's files are not as committed; spanmill verify tells which"
     matches = (report["scores"] or {"matches": {}})["matches"]
     gold = [label for label, (found, _, missed) in matches.items() if found + missed]
     own = job.tagger.labels

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,7 +93,15 @@ def index_earlier(earlier: EarlierRun, tagger: "TaggerConfig", store: "Store", r
     decided = tagger if earlier.has_probabilities and isinstance(tagger, CheckpointTaggerConfig) else None
     committed = [name for name in run.store.list(COMMITS) if len(name) == 20]
     key = hashlib.sha256("\n".join([earlier.shown, *committed]).encode()).hexdigest()[:20]
-    shards = write_index(store, f"{count_plans(store):04d}-reuse-{key}", read_digests(run.store, committed))
+    damaged: list[str] = []
+    digests = read_digests(run.store, committed, damaged.append)
+    shards = write_index(store, f"{count_plans(store):04d}-reuse-{key}", digests)
+    if damaged:
+        print(
+            f"spanmill: nothing is reused of {len(damaged):,} of {len(committed):,} slices of {earlier.shown}, whose "
+            "annotations are not as they were committed; spanmill verify tells which",
+            file=sys.stderr,
+        )
     return RecallConfig(
         run=run.root,
         shown=earlier.shown,

@@ -343,6 +343,33 @@ def test_nothing_is_copied_from_damaged_files(compare, earlier, texts, tmp_path)
     assert report["documents"] - report["reused"]["documents"] == sum(lost)
 
 
+def _flip_in_column(path, name):
+    """Damages the last page of a column, so that sizes, footer and the pages of other columns are as they were."""
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    (column,) = (
+        found for found in map(group.column, range(group.num_columns)) if found.path_in_schema.partition(".")[0] == name
+    )
+    begin = column.dictionary_page_offset or column.data_page_offset
+    content = bytearray(path.read_bytes())
+    content[begin + column.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("supervision", [(), ("--max-restarts", "1", "--workers", "2")])
+def test_damage_of_the_earlier_run_is_told(annotate, earlier, texts, tmp_path, capfd, supervision):
+    run = earlier()
+    first, second, *_ = sorted((run / DATA).iterdir())
+    _flip_in_column(first, "digest")
+    _flip_in_column(second, "tokens")
+    n_lost = pq.read_metadata(second).num_rows
+    _write(tmp_path / "new/a.txt", texts)
+    assert annotate("--reuse", run, *supervision, source=tmp_path / "new", output="reusing") == 0
+    told = capfd.readouterr().err
+    assert f"nothing is reused of 1 of {len(list((run / DATA).iterdir()))} slices of {run}, whose annotations" in told
+    assert f"{n_lost} documents were not reused, as the earlier run's files are not as committed" in told
+    assert read_report(tmp_path / "reusing")["counts"] == {"reuse/damaged": n_lost}
+
+
 def test_dead_letters_are_tried_anew(annotate, tmp_path):
     source = tmp_path / "long.txt"
     source.write_text("Anna\n" + "Berlin " * 100 + "\n")

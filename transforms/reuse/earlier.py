@@ -3,16 +3,15 @@
     digests ──index──> slices that may hold them ──those that hold most first──> files, checked ──> rows
 
 A file is read whole and held against its commit record before anything is copied from it: one that is not what was
-committed is left out and told of, and its documents meet the model. The slices that were read last are kept, for
+committed is left out and its documents, which meet the model, are counted. The slices that were read last are kept, for
 documents that lay together mostly still do.
 """
 
 import hashlib
 import io
 import json
-import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +29,6 @@ from transforms.storage.written import WrittenParquet
 from transforms.workers.threads import map_ahead
 
 _KEPT_BYTES = 64 << 20
-_LOGGER = logging.getLogger(__name__)
 
 
 class Written(NamedTuple):
@@ -64,10 +62,35 @@ class Written(NamedTuple):
             yield from ((tagger, entity_column(tagger, is_below=is_below)) for tagger in self.taggers)
 
 
-def read_digests(store: Store, slice_ids: Sequence[str]) -> Iterator[SliceDigests]:
-    """The digests of the texts in each slice of a run that is committed and can be read; no other column is read."""
-    for slice_id, digests in map_ahead(lambda slice_id: (slice_id, _read_digests(store, slice_id)), slice_ids):
-        if digests is not None:
+class Found(NamedTuple):
+    """What a run has written about some texts.
+
+    Attributes:
+      places: those of the texts that it has annotated, in order, (n_found,).
+      rows: a row for each of these.
+      n_damaged: how many others it has annotated in files that are not as they were committed.
+    """
+
+    places: npt.NDArray[np.int64]
+    rows: pa.Table
+    n_damaged: int
+
+
+def read_digests(
+    store: Store, slice_ids: Sequence[str], tell_damage: Callable[[str], object] = lambda _: None
+) -> Iterator[SliceDigests]:
+    """The digests of the texts in each slice of a run that is committed and can be read; no other column is read.
+
+    Args:
+      store: the run's store.
+      slice_ids: the slices.
+      tell_damage: is given each whose annotations are not as they were committed.
+    """
+    read = map_ahead(lambda slice_id: _read_digests(store, slice_id), slice_ids)
+    for slice_id, digests in zip(slice_ids, read, strict=True):
+        if digests is None:
+            tell_damage(slice_id)
+        elif digests:
             yield SliceDigests(slice_id, digests)
 
 
@@ -87,10 +110,11 @@ class EarlierRun:
         self._kept: OrderedDict[str, pa.Table | None] = OrderedDict()
         self._n_bytes = 0
 
-    def find(self, digests: Sequence[str]) -> tuple[npt.NDArray[np.int64], pa.Table]:
-        """Digests in; the places of those that the run has annotated, in order, and a row for each out."""
+    def find(self, digests: Sequence[str]) -> Found:
+        """Digests of texts in, what the run has of them out."""
         places, slices = self._index.find(digests)
         found, rows = [np.empty(0, dtype=np.int64)], [self._schema.empty_table()]
+        damaged = [np.empty(0, dtype=np.int64)]
         while len(places):
             names, counts = np.unique(slices, return_counts=True)
             fullest = names[counts.argmax()]
@@ -100,10 +124,14 @@ class EarlierRun:
                 at = pc.index_in(wanted, value_set=table.column("digest"))
                 found.append(here[np.asarray(at.is_valid())])
                 rows.append(table.take(at.drop_null()))
+            else:
+                damaged.append(here)
             is_left = (slices != fullest) & ~np.isin(places, found[-1])
             places, slices = places[is_left], slices[is_left]
-        order = np.argsort(np.concatenate(found))
-        return np.concatenate(found)[order], pa.concat_tables(rows).take(pa.array(order)).combine_chunks()
+        known = np.concatenate(found)
+        order = np.argsort(known)
+        lost = np.setdiff1d(np.concatenate(damaged), known)
+        return Found(known[order], pa.concat_tables(rows).take(pa.array(order)).combine_chunks(), len(lost))
 
     def _open(self, slice_id: str) -> pa.Table | None:
         """The rows of a slice; None where they are not as they were committed."""
@@ -127,17 +155,16 @@ def _read_slice(store: Store, slice_id: str, schema: pa.Schema) -> pa.Table | No
         if (len(content), hashlib.sha256(content).hexdigest()) != (file["size_bytes"], file["sha256"]):
             raise ValueError("not what was committed")  # noqa: TRY301
         return _parse(content, schema, is_parquet=file["final"].endswith(".parquet"))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        _tell_damage(slice_id, error)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 
 def _read_digests(store: Store, slice_id: str) -> list[str] | None:
-    """The digests in a slice; None where it is not committed, has no annotations, or cannot be read."""
+    """The digests in a slice, none where it is not committed or has no annotations; None where it cannot be read."""
     try:
         file = _find_file(read_receipt(store, slice_id))
         if file is None:
-            return None
+            return []
         for name in (file["final"], file["attempt"]):
             if store.size(name) == file["size_bytes"]:
                 with store.open(name) as raw:
@@ -146,8 +173,7 @@ def _read_digests(store: Store, slice_id: str) -> list[str] | None:
                     digests: list[str] = WrittenParquet(raw).table(["digest"]).column("digest").to_pylist()
                     return digests
         raise ValueError("another size than was committed")  # noqa: TRY301
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        _tell_damage(slice_id, error)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 
@@ -171,11 +197,3 @@ def _parse(content: bytes, schema: pa.Schema, *, is_parquet: bool) -> pa.Table:
         return pq.read_table(io.BytesIO(content), columns=schema.names).cast(schema)
     rows = [json.loads(line) for line in content.splitlines()]
     return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema)
-
-
-def _tell_damage(slice_id: str, error: Exception) -> None:
-    _LOGGER.warning(
-        "nothing is reused of slice %s, whose annotations are not as they were committed (%s); spanmill verify tells",
-        slice_id,
-        type(error).__name__,
-    )

@@ -24,6 +24,8 @@ from transforms.reuse.index import KeyIndex
 from transforms.storage.store import open_store
 from transforms.text.offsets import restore_offsets
 
+DAMAGED = "reuse/damaged"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecallConfig:
@@ -76,11 +78,16 @@ class Recall:
     def find(self, texts: Sequence[str], digests: Sequence[str]) -> tuple[IntArray, Tagging]:
         """Texts and their SHA-256 in; the places of those that are known, in order, and their entities out.
 
-        Documents of the tagging are counted from 0, in the order of the places.
+        Documents of the tagging are counted from 0, in the order of the places. It counts as `reuse/damaged` those
+        that the earlier run has in files which are not as they were committed.
         """
-        places, rows = self._earlier.find(digests)
-        if self._decider:
-            return self._decider.decide(texts, places, rows)
+        found = self._earlier.find(digests)
+        recall = self._decider.decide if self._decider else self._restore
+        places, tagging = recall(texts, found.places, found.rows)
+        return places, dataclasses.replace(tagging, counts={DAMAGED: found.n_damaged} if found.n_damaged else {})
+
+    def _restore(self, texts: Sequence[str], places: IntArray, rows: pa.Table) -> tuple[IntArray, Tagging]:
+        """Rows of the texts at some places in; these places and entities out."""
         document, start, end, label, score = self._read_entities(rows)
         if self._unit != "codepoint":
             bounds = np.searchsorted(document, np.arange(len(places) + 1))

@@ -1,4 +1,3 @@
-import logging
 import uuid
 
 import pyarrow as pa
@@ -17,14 +16,20 @@ _WRITTEN = Written(("",), has_below=False, is_routed=False)
 
 def _open(store):
     """An earlier run, with an index of what can be read of it."""
+    return _index(store)[0]
+
+
+def _index(store):
+    """The same with the slices of which nothing could be read."""
     slice_ids = [name for name in store.list(COMMITS) if len(name) == 20]
-    shards = write_index(store, uuid.uuid4().hex, read_digests(store, slice_ids))
-    return EarlierRun(store, KeyIndex(store, shards), _WRITTEN)
+    damaged = []
+    shards = write_index(store, uuid.uuid4().hex, read_digests(store, slice_ids, damaged.append))
+    return EarlierRun(store, KeyIndex(store, shards), _WRITTEN), damaged
 
 
 def _find(run, texts):
     """Texts in; those that were found, and what was found of each, out."""
-    places, rows = run.find([digest(text) for text in texts])
+    places, rows, _ = run.find([digest(text) for text in texts])
     assert rows.column("digest").to_pylist() == [digest(texts[place]) for place in places]
     assert rows.column("tokens").to_pylist() == [len(texts[place]) for place in places]
     return [texts[place] for place in places]
@@ -53,7 +58,7 @@ def test_texts_that_were_committed_are_found_in_their_order(tmp_path_factory, co
 def test_rows_have_what_the_earlier_run_found(store, commit):
     anna = {"start": 0, "end": 4, "label": "PER", "score": 0.75, "text": "Anna"}
     commit(store, 0, ["Anna", "Bob"], entities=[[anna], []])
-    _, rows = _open(store).find([digest("Bob"), digest("Anna")])
+    _, rows, _ = _open(store).find([digest("Bob"), digest("Anna")])
     assert rows.column("entities").to_pylist() == [[], [anna]]
     assert rows.schema.equals(_WRITTEN.schema)
 
@@ -69,29 +74,32 @@ def _garble(content):
 @pytest.mark.parametrize("output_format", ["parquet", "jsonl"])
 @pytest.mark.parametrize("damage", [_truncate, _garble, None])
 @pytest.mark.parametrize("is_indexed", [True, False])
-def test_a_slice_whose_file_is_damaged_is_left_out(memory_store, commit, caplog, output_format, damage, is_indexed):
+def test_a_slice_whose_file_is_damaged_is_left_out(memory_store, commit, output_format, damage, is_indexed):
     store = memory_store
     receipt = commit(store, 0, ["a", "both"], output_format=output_format)
     commit(store, 1, ["both", "b"])
-    run = _open(store) if is_indexed else None
+    indexed = _index(store) if is_indexed else None
     (file,) = receipt.files
     content = store.read(file["final"])
     store.delete(file["final"])
     if damage:
         store.put(file["final"], damage(content))
-    with caplog.at_level(logging.WARNING):
-        found = _find(run or _open(store), ["b", "a", "b"])
-    assert found == ["b", "b"]
-    assert f"nothing is reused of slice {receipt.slice_id}" in caplog.text
+    run, damaged = indexed or _index(store)
+    assert _find(run, ["b", "a", "b"]) == ["b", "b"]
+    # What cannot be read is left out of the index; damage that shows only later is counted by document.
+    assert set(damaged) <= {receipt.slice_id}
+    n_damaged = run.find([digest(text) for text in ("b", "a", "a", "other")]).n_damaged
+    assert n_damaged == (0 if damaged else 2)
+    assert not (is_indexed and damaged)
 
 
-def test_a_slice_whose_record_is_damaged_is_left_out(memory_store, commit, caplog):
-    caplog.set_level(logging.WARNING)
+def test_a_slice_whose_record_is_damaged_is_left_out(memory_store, commit):
     receipt = commit(memory_store, 0, ["a"])
     commit(memory_store, 1, ["b"])
     memory_store.put(f"{COMMITS}/{receipt.slice_id}", b"{")
-    assert _find(_open(memory_store), ["a", "b"]) == ["b"]
-    assert "as they were committed" in caplog.text
+    run, damaged = _index(memory_store)
+    assert _find(run, ["a", "b"]) == ["b"]
+    assert damaged == [receipt.slice_id]
 
 
 def test_a_text_is_found_in_another_slice_where_one_is_damaged(memory_store, commit, monkeypatch):
@@ -101,6 +109,7 @@ def test_a_text_is_found_in_another_slice_where_one_is_damaged(memory_store, com
     run = _open(memory_store)
     memory_store.put(receipts[0].files[0]["final"], b"")
     assert _find(run, ["both", "0", "1"]) == ["both", "1"]
+    assert run.find([digest(text) for text in ("both", "0", "1")]).n_damaged == 1
 
 
 def test_a_file_on_its_way_to_its_name_is_read_where_it_lies(posix_store, commit):
@@ -114,12 +123,13 @@ def test_texts_whose_digests_begin_alike_are_told_apart(memory_store, commit):
     receipt = commit(memory_store, 0, ["a"])
     other = digest("a")[:16] + "0" * 48
     shards = write_index(memory_store, "x", [SliceDigests(receipt.slice_id, [digest("a")])])
-    places, rows = EarlierRun(memory_store, KeyIndex(memory_store, shards), _WRITTEN).find([other])
+    places, rows, _ = EarlierRun(memory_store, KeyIndex(memory_store, shards), _WRITTEN).find([other])
     assert (places.tolist(), rows.num_rows) == ([], 0)
 
 
 def test_a_slice_that_is_not_committed_has_no_digests(memory_store):
-    assert list(read_digests(memory_store, ["0" * 20])) == []
+    damaged = []
+    assert list(read_digests(memory_store, ["0" * 20], damaged.append)) == damaged == []
 
 
 @pytest.mark.parametrize(
