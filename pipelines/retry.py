@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.console.options import option, parse_options
@@ -67,14 +67,18 @@ def _by(errors: Sequence[str]) -> str:
 def _find_dead(opened: Run, errors: frozenset[str]) -> tuple[list["Slice"], Counter[str]]:
     """Slices with dead letters of the wanted errors, or of an earlier retry that was cut off; all letters by error."""
     from transforms.storage.commits import read_receipt
+    from transforms.workers.threads import map_ahead
+
+    def look(slice_: "Slice") -> tuple["Slice", Mapping[str, int], bool]:
+        """The slice, its dead letters by error, and whether a retry was cut off before it."""
+        receipt = read_receipt(opened.store, slice_.slice_id)
+        return slice_, receipt.tally.dead if receipt else {}, receipt is None and _has_changed(slice_.file)
 
     dead: list[Slice] = []
     letters: Counter[str] = Counter()
-    for slice_ in opened.slices:
-        receipt = read_receipt(opened.store, slice_.slice_id)
-        counts = receipt.tally.dead if receipt else {}
+    for slice_, counts, was_cut_off in map_ahead(look, opened.slices):
         letters.update(counts)
-        if any(not errors or error in errors for error in counts) or (receipt is None and _has_changed(slice_.file)):
+        if was_cut_off or any(not errors or error in errors for error in counts):
             dead.append(slice_)
     return dead, letters
 

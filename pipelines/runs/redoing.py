@@ -31,14 +31,13 @@ def redo(run: "Run", slices: Iterable["Slice"], replaced: Collection[str] = ()) 
       ConfigError: the command is not known, its input is not there any more, and nothing was taken back; or it would
         make another run.
     """
-    from transforms.storage.commits import retire_slice
+    from transforms.storage.commits import retire_slices
     from transforms.storage.manifests import SUCCESS
 
     command = read_command(run)
     _check_inputs(run, replaced)
     run.store.delete(SUCCESS)
-    for slice_ in slices:
-        retire_slice(run.store, slice_, run.settings["output"]["format"])
+    retire_slices(run.store, slices, run.settings["output"]["format"])
     parent, _, name = (run.root if "://" in run.root else str(Path(run.root).absolute())).rpartition("/")
     # Relative paths of the command begin where it was given.
     os.chdir(command["folder"])
@@ -58,12 +57,14 @@ def _check_inputs(run: "Run", replaced: Collection[str]) -> None:
     """
     from schemas.errors import FileError, StorageError
     from transforms.corpora.files import check_unchanged
+    from transforms.workers.threads import map_ahead
 
-    for file in {slice_.file: None for slice_ in run.slices if slice_.file.source not in replaced}:
-        try:
-            check_unchanged(file)
-        except (FileError, StorageError) as error:
-            raise ConfigError(
-                f"{error}; nothing was taken back, since it could not be done again: bring the file back, or annotate "
-                "into another --output"
-            ) from error
+    files = {slice_.file: None for slice_ in run.slices if slice_.file.source not in replaced}
+    try:
+        for _ in map_ahead(check_unchanged, files):
+            pass
+    except (FileError, StorageError) as error:
+        raise ConfigError(
+            f"{error}; nothing was taken back, since it could not be done again: bring the file back, or annotate "
+            "into another --output"
+        ) from error

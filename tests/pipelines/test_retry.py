@@ -1,11 +1,30 @@
 """Dead letters that are tried again, as they were and after a fix."""
 
 import gzip
+import pkgutil
+import time
 
 import pytest
 
 from pipelines.__main__ import main
 from tests.pipelines.conftest import read_dead, read_rows, run_folder, snapshot
+
+CHECK_UNCHANGED = "transforms.corpora.files.check_unchanged"
+
+
+def watch(monkeypatch, name):
+    """Makes a function slow; how many were in it at once is noted at each call."""
+    function, within, crowd = pkgutil.resolve_name(name), [], []
+
+    def wait(*arguments):
+        within.append(name)
+        crowd.append(len(within))
+        time.sleep(0.02)
+        within.pop()
+        return function(*arguments)
+
+    monkeypatch.setattr(name, wait)
+    return crowd
 
 
 @pytest.fixture
@@ -91,6 +110,19 @@ def test_retry_takes_nothing_back_when_another_input_has_changed(broken, retry, 
     before = snapshot(tmp_path / "out")
     assert retry() == 2
     assert snapshot(tmp_path / "out") == before
+
+
+def test_receipts_and_inputs_are_asked_for_many_at_once(annotate, retry, tmp_path, monkeypatch):
+    (tmp_path / "many").mkdir()
+    for number in range(40):
+        (tmp_path / f"many/{number}.txt").write_text("Anna\n" if number else "Anna " * 200)
+    assert annotate("--max-document-bytes", 100, "--max-failed-fraction", 1, source=tmp_path / "many") == 0
+    crowds = {name: watch(monkeypatch, name) for name in ("transforms.storage.commits.read_receipt", CHECK_UNCHANGED)}
+    monkeypatch.setattr("pipelines.annotate.run", lambda *_, **__: 0)
+    assert retry() == 0
+    for crowd in crowds.values():
+        assert len(crowd) >= 40
+        assert max(crowd) > 4
 
 
 def test_retry_leaves_what_is_not_annotated_yet_to_the_job(annotate, corpus, retry, tmp_path, capsys):

@@ -13,7 +13,8 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from schemas.manifest import dump_json
 from schemas.receipts import Receipt, Tally
 from schemas.slices import Slice
 from transforms.storage.store import Store
+from transforms.workers.threads import map_ahead
 
 COMMITS, ATTEMPTS, CLAIMS, DATA, DEAD = "_commits", "_attempts", "_claims", "data", "dead"
 OUTPUT_FORMATS = ("parquet", "jsonl")
@@ -50,22 +52,29 @@ def publish_slice(store: Store, receipt: Receipt) -> None:
             store.publish(file["attempt"], file["final"])
 
 
-def retire_slice(store: Store, slice_: Slice, output_format: str) -> None:
-    """Takes a slice's commit back, so that it is done again; not while another driver is at work on the run.
+def retire_slices(store: Store, slices: Iterable[Slice], output_format: str) -> None:
+    """Takes the commits of slices back, so that they are done again; not while another driver is at work on the run.
 
-    Files go first: whoever dies in between leaves a record without files, which is seen and retired again.
+    Files of a slice go first: whoever dies in between leaves a record without files, which is seen and retired again.
 
     Args:
       store: the run's store.
-      slice_: the slice.
+      slices: the slices.
       output_format: of the run.
     """
-    for folder in (DATA, DEAD):
-        store.delete(_final_name(slice_, folder, output_format))
-    store.delete(f"{COMMITS}/{slice_.slice_id}")
+    claims = defaultdict(list)
     for name in store.list(CLAIMS):
-        if name.partition(".")[0] == slice_.slice_id:
-            store.delete(f"{CLAIMS}/{name}")
+        claims[name.partition(".")[0]].append(f"{CLAIMS}/{name}")
+
+    def retire(slice_: Slice) -> None:
+        for folder in (DATA, DEAD):
+            store.delete(_final_name(slice_, folder, output_format))
+        store.delete(f"{COMMITS}/{slice_.slice_id}")
+        for name in claims[slice_.slice_id]:
+            store.delete(name)
+
+    for _ in map_ahead(retire, slices):
+        pass
 
 
 @dataclasses.dataclass(frozen=True)

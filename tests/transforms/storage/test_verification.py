@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from transforms.storage.commits import COMMITS, retire_slice
+from transforms.storage.commits import CLAIMS, COMMITS, Member, claim_slice, retire_slices
 from transforms.storage.manifests import OutputFiles
 from transforms.storage.verification import check_files, find_receipt, find_strangers
 
@@ -108,9 +108,26 @@ def test_a_file_that_no_record_names_is_a_stranger(store, committed):
 
 def test_a_retired_slice_is_as_if_it_had_never_been(store, committed, make_writer):
     slice_, receipt = committed
-    retire_slice(store, slice_, "parquet")
+    retire_slices(store, [slice_], "parquet")
     assert find_receipt(store, slice_) == (None, [])
     assert store.list("data") == []
     again = make_writer(store, slice_).commit()
     assert again.files[0]["sha256"] == receipt.files[0]["sha256"]
     assert check_files(store, again) == []
+
+
+def test_slices_are_retired_with_all_of_their_claims_and_none_of_others(
+    memory_store, make_slice, make_writer, monkeypatch
+):
+    slices = [make_slice(number=number) for number in range(5)]
+    for slice_ in slices:
+        for _ in range(2):
+            claim_slice(memory_store, slice_.slice_id, Member())
+        make_writer(memory_store, slice_).commit()
+    listed, list_ = [], memory_store.list
+    monkeypatch.setattr(memory_store, "list", lambda folder: listed.append(folder) or list_(folder))
+    retire_slices(memory_store, slices[1:], "parquet")
+    assert listed == [CLAIMS]
+    assert list_(CLAIMS) == [f"{slices[0].slice_id}.1", f"{slices[0].slice_id}.2"]
+    assert list_(COMMITS) == [slices[0].slice_id]
+    assert list_("data") == [f"{slices[0].name}.parquet"]
