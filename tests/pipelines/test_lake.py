@@ -24,11 +24,11 @@ def _run_example(package):
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory, tiny_checkpoint):
-    """Two runs under `out`, one with dead letters and one whose name is all digits."""
+    """Two runs under `out`, one with dead letters, and one with more columns whose name is all digits."""
     folder = tmp_path_factory.mktemp("lake")
     (folder / "good.txt").write_text("Anna lives in Berlin\n\nnobody knows Bob\n" * 5)
     (folder / "bad.txt").write_bytes(b"Anna lives in Berlin\n\xff\xfe\n")
-    for names, settings in ((["good.txt", "bad.txt"], []), (["good.txt"], ["--threshold", "0.3"])):
+    for names, settings in ((["good.txt", "bad.txt"], []), (["good.txt"], ["--threshold", "0.3", "--keep-below"])):
         words = ["annotate", "--input", *(str(folder / name) for name in names), "--model", str(tiny_checkpoint)]
         words += ["--output", str(folder / ("out" if not settings else "other")), "--max-restarts", "0"]
         assert main([*words, "--no-progress", "--max-failed-fraction", "1", *settings]) == 0
@@ -71,7 +71,7 @@ def test_polars_has_a_row_per_entity(here):
     assert len(found) == sum(n for _, _, n in _run_example("duckdb")["counts"])
 
 
-def test_datasets_load_a_run_in_one_line(here, tmp_path, monkeypatch):
+def test_datasets_load_every_run(here, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     datasets.disable_progress_bars()
