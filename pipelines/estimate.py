@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from schemas.receipts import Receipt
-    from schemas.slices import FileRef
+    from schemas.tables import FileTable
     from transforms.estimating.projecting import Job, Rates
     from transforms.estimating.sampling import Draw
 
@@ -109,7 +109,7 @@ def run(options: EstimateOptions, scratch: Path) -> int:
     from rich.console import Console
 
     from transforms.corpora.documents import CorpusConfig
-    from transforms.corpora.files import list_files
+    from transforms.corpora.files import scan_files
     from transforms.estimating.projecting import project
     from transforms.estimating.sampling import draw_places
     from transforms.reports.estimate import print_estimate
@@ -118,20 +118,20 @@ def run(options: EstimateOptions, scratch: Path) -> int:
     _check(options)
     names = [field.name for field in dataclasses.fields(CorpusConfig) if field.name != "has_tags"]
     corpus = CorpusConfig(**{name: getattr(options, name) for name in names})
-    files = list_files(options.input)
+    files = scan_files(options.input)
     rng = random.Random(options.seed)
     # Workers on a GPU have one each; more workers than cores are on other machines like this one.
     workers = 1 if options.device.startswith("cuda") else min(options.workers, n_cores())
     # The first piece of each worker measures nothing.
     n_places = max(options.sample_places, 4 * workers)
     _say(options, f"drawing documents from {n_places:,} places of {len(files):,} files")
-    slice_bytes = options.slice_size or choose_slice_bytes(files)
+    slice_bytes = options.slice_size or choose_slice_bytes(files, n_workers=options.workers)
     draws = draw_places(files, corpus, n_places=n_places, slice_bytes=slice_bytes, rng=rng)
     sample = _measure_all(options, draws, rng, (scratch, workers))
     job = _describe_job(options, files, draws, sample)
     estimate = {
         "estimate_version": 1,
-        "input": {"files": len(files), "size_bytes": sum(job.sizes)},
+        "input": {"files": len(files), "size_bytes": round(sum(job.pieces)), "slices": len(job.pieces)},
         "sample": {
             "places": len(sample.pieces) + len(sample.empty),
             "documents": sum(piece.receipt.rows for piece in sample.pieces),
@@ -317,23 +317,16 @@ def _collect_rates(sample: _Sample) -> "Rates":
     )
 
 
-def _describe_job(
-    options: EstimateOptions, files: Sequence["FileRef"], draws: Sequence["Draw"], sample: _Sample
-) -> "Job":
+def _describe_job(options: EstimateOptions, files: "FileTable", draws: Sequence["Draw"], sample: _Sample) -> "Job":
     """The run that is projected; what a start takes is what the sample took beyond the pace of its pieces."""
     from schemas.costs import Prices
     from transforms.estimating.projecting import Job
-    from transforms.storage.runs import choose_slice_bytes
+    from transforms.estimating.slicing import cut_pieces
 
     n_bytes = sum(piece.text_bytes for piece in sample.pieces)
     core_s = sum(piece.used("core") * piece.text_bytes for piece in sample.pieces)
-    text_per_byte = sum(draw.text_per_byte for draw in draws) / len(draws)
-    wanted = (options.slice_size or choose_slice_bytes(files)) / max(text_per_byte, 1e-12)
-    # A row group, or a document, is never cut.
-    found = sum(draw.slice_bytes for draw in draws) / len(draws)
     return Job(
-        sizes=[file.size_bytes for file in files],
-        slice_bytes=max(1, round(max(wanted, found))),
+        pieces=cut_pieces(files, {draw.file_cut for draw in draws}),
         workers=options.workers,
         start_seconds=max(0.0, sample.seconds - sample.pace("worker") * n_bytes / sample.workers),
         start_core_seconds=max(0.0, core_s - sample.pace("core") * n_bytes) / sample.workers,

@@ -6,6 +6,10 @@ import pytest
 
 from pipelines.__main__ import main
 from tests.pipelines.conftest import WORDS, read_report
+from transforms.corpora.documents import CorpusConfig
+from transforms.corpora.files import list_files
+from transforms.corpora.formats import cut_files
+from transforms.storage.runs import choose_slice_bytes
 
 
 @pytest.fixture
@@ -56,6 +60,20 @@ def test_workers_beyond_the_cores_here_are_measured_by_those_here(estimate, larg
     _, many = estimate("--workers", "4", "--seed", "0", source=large)
     assert (many["workers"], many["sample"]["workers"]) == (4, 1)
     assert one["figures"]["tokens"] == pytest.approx(many["figures"]["tokens"], rel=0.2)
+
+
+@pytest.mark.parametrize("n_workers", [1, 16])
+def test_a_run_is_projected_with_the_slices_that_are_cut_for_its_workers(estimate, tmp_path, monkeypatch, n_workers):
+    monkeypatch.setattr("transforms.storage.runs.LEAST_SLICE_BYTES", 256)
+    monkeypatch.setattr("pipelines.estimate.n_cores", lambda: 1)
+    rows = [{"text": "Anna lives in Berlin", "other": f"{at:0200d}"} for at in range(2000)]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status, told = estimate("--workers", str(n_workers), source=source)
+    files = list_files([str(source)])
+    slices = cut_files(files, CorpusConfig(), choose_slice_bytes(files, n_workers=n_workers))
+    assert (status, told["input"]["slices"]) == (0, len(slices))
+    assert (len(slices) > 256) == (n_workers > 1)
 
 
 def test_an_estimate_leaves_nothing_of_the_sample_and_no_run(estimate, corpus, tmp_path):

@@ -1,6 +1,7 @@
 """Plain text: a document per line, or per file."""
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -54,11 +55,16 @@ def cut_lines(file: FileRef, format_: str, slice_bytes: int) -> list[Slice]:
     lies before it, which costs little beside a model, and a crash or a second worker gains from the cut.
     """
     pieces = list(_scan_lines(file, slice_bytes))
-    if compression_of(file.uri) and len(pieces) > _MOST_COMPRESSED_SLICES:
-        step = -(-len(pieces) // _MOST_COMPRESSED_SLICES)
+    if (step := _choose_step(file, len(pieces))) > 1:
         runs = [pieces[begin : begin + step] for begin in range(0, len(pieces), step)]
         pieces = [(run[0][0], run[-1][1], run[0][2], sum(piece[3] for piece in run)) for run in runs]
     return [Slice(file, format_, start, end, first_row, rows) for start, end, first_row, rows in pieces]
+
+
+def count_slices(file: FileRef, n_bytes: int, n_lines: int, slice_bytes: int) -> int:
+    """About how many slices `cut_lines` makes of a stream of some bytes and lines; each ends half a line late."""
+    n_pieces = min(n_lines, math.ceil(n_bytes / (slice_bytes + n_bytes / n_lines / 2)))
+    return -(-n_pieces // _choose_step(file, n_pieces))
 
 
 def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
@@ -87,6 +93,11 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
         else:
             # Unlike a loop, `map` holds no lines while their part is annotated.
             yield from map(build, read_lines(stream, slice_, most_bytes))
+
+
+def _choose_step(file: FileRef, n_pieces: int) -> int:
+    """How many pieces of a file make a slice."""
+    return max(1, -(-n_pieces // _MOST_COMPRESSED_SLICES)) if compression_of(file.uri) else 1
 
 
 def _scan_lines(file: FileRef, slice_bytes: int) -> Iterator[tuple[int, int, int, int]]:

@@ -17,7 +17,6 @@ from schemas.costs import RESOURCES, Prices
 
 _REPLICATES = 2000
 _LEVEL = 0.95
-_MOST_PIECES = 1 << 20
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,8 +51,7 @@ class Job:
     """The run that is projected.
 
     Attributes:
-      sizes: bytes of each input file.
-      slice_bytes: bytes that a slice is cut to.
+      pieces: bytes of input in each slice.
       workers: how many there will be.
       start_seconds: wall time until workers are at work, and of finishing.
       start_core_seconds: the same on cores, for one worker.
@@ -61,8 +59,7 @@ class Job:
       prices: what an hour costs, where that is known.
     """
 
-    sizes: Sequence[int]
-    slice_bytes: int
+    pieces: Sequence[float]
     workers: int
     start_seconds: float
     start_core_seconds: float
@@ -77,8 +74,7 @@ def project(rates: Rates, job: Job, *, seed: int = 0) -> dict[str, dict[str, flo
     cost where there are prices. Wall time is that of workers who take one slice after the other, the largest first;
     every worker is paid for until the last has ended.
     """
-    pieces = cut_pieces(job.sizes, job.slice_bytes)
-    busiest, n_bytes = schedule(pieces, job.workers), sum(job.sizes)
+    busiest, n_bytes = schedule(job.pieces, job.workers), sum(job.pieces)
     means = _resample(rates, seed)
     wall = job.start_seconds + means["plan"] * n_bytes + means["worker"] * busiest
     seconds = {
@@ -87,22 +83,12 @@ def project(rates: Rates, job: Job, *, seed: int = 0) -> dict[str, dict[str, flo
         "gpu": np.where(means["gpu"] > 0, wall * job.workers, 0.0),
     }
     figures = {name: means[name] * n_bytes for name in ("documents", "text_bytes", "tokens")}
-    figures["output_bytes"] = means["output_bytes"] * n_bytes + job.file_bytes * len(pieces)
+    figures["output_bytes"] = means["output_bytes"] * n_bytes + job.file_bytes * len(job.pieces)
     figures["wall_seconds"] = wall
     figures |= {f"{what}_seconds": seconds[what] for what in RESOURCES}
     if job.prices:
         figures["cost"] = sum((price * seconds[what] for what, price in job.prices.to_json().items()), 0 * wall) / 3600
     return {name: _describe(values, len(rates.worker)) for name, values in figures.items()}
-
-
-def cut_pieces(sizes: Sequence[int], slice_bytes: int) -> list[float]:
-    """Bytes of each slice that files of some sizes are cut into; of very many, larger ones stand for several."""
-    least = max(slice_bytes, sum(sizes) / _MOST_PIECES)
-    pieces: list[float] = []
-    for size in sizes:
-        n_pieces = max(1, round(size / least))
-        pieces += [size / n_pieces] * n_pieces
-    return pieces
 
 
 def schedule(pieces: Sequence[float], n_workers: int) -> float:

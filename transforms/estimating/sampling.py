@@ -12,15 +12,17 @@ import dataclasses
 import itertools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import ConfigError, FileError
 from schemas.slices import FileRef, Slice
+from schemas.tables import FileTable
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.formats import read_parts, survey_file
+from transforms.estimating.slicing import Cut, measure_cut, weigh
 
 _MOST_TEXT_BYTES = 4 << 20
 
@@ -35,7 +37,7 @@ class Draw:
       documents_per_byte: how many documents there are per byte of the files there.
       text_per_byte: bytes of text per byte of the files.
       read_seconds_per_byte: seconds of reading per byte of text.
-      slice_bytes: bytes of the file that make a slice there, which may be more than was asked for.
+      file_cut: how a run cuts the file.
       plan_seconds_per_byte: seconds of cutting the file into slices per byte of it.
       part_bytes: bytes of text in one of the parts that a slice is annotated and written in.
       n_parts: how many parts a slice has there.
@@ -43,11 +45,11 @@ class Draw:
     """
 
     documents: pa.Table | None
+    file_cut: Cut
     sizes: tuple[int, ...] = ()
     documents_per_byte: float = 0.0
     text_per_byte: float = 0.0
     read_seconds_per_byte: float = 0.0
-    slice_bytes: float = 0.0
     plan_seconds_per_byte: float = 0.0
     part_bytes: float = 0.0
     n_parts: int = 1
@@ -74,7 +76,7 @@ class Draw:
 
 
 def draw_places(
-    files: Sequence[FileRef], corpus: CorpusConfig, *, n_places: int, slice_bytes: int, rng: random.Random
+    files: FileTable, corpus: CorpusConfig, *, n_places: int, slice_bytes: int, rng: random.Random
 ) -> list[Draw]:
     """What lies at places spread over the bytes of a corpus.
 
@@ -88,7 +90,7 @@ def draw_places(
     Raises:
       ConfigError: the files hold nothing, or one of them cannot be read.
     """
-    ends = list(itertools.accumulate(file.size_bytes for file in files))
+    ends = list(itertools.accumulate(files.column("size_bytes").to_pylist()))
     if not ends or not ends[-1]:
         raise ConfigError("expected input that holds something, found none; there is nothing to estimate")
     step, offset = ends[-1] / n_places, rng.random()
@@ -96,31 +98,33 @@ def draw_places(
     draws: list[Draw] = []
     for number, found in itertools.groupby(places, key=lambda place: bisect.bisect_right(ends, place)):
         try:
-            draws += _draw_from(files[number], corpus, (len(list(found)), min(slice_bytes, _MOST_TEXT_BYTES)), rng)
+            draws += _draw_from(files[number], corpus, (len(list(found)), slice_bytes), rng)
         except FileError as error:
             raise ConfigError(f"{error}; mend the file or leave it out") from error
     return draws
 
 
 def _draw_from(file: FileRef, corpus: CorpusConfig, wanted: tuple[int, int], rng: random.Random) -> Iterator[Draw]:
-    """What lies at a wanted number of places of one file, which is cut once into slices of a wanted size."""
+    """What lies at a wanted number of places of one file, of which a run has slices of a wanted size."""
     n_places, slice_bytes = wanted
+    survey_bytes = min(slice_bytes, _MOST_TEXT_BYTES)
     started = time.perf_counter()
-    slices = survey_file(file, corpus, slice_bytes).slices
+    survey = survey_file(file, corpus, survey_bytes)
     plan_s = (time.perf_counter() - started) / file.size_bytes
-    weights = [_weigh(slice_) for slice_ in slices]
+    cut = measure_cut(survey, corpus, survey_bytes, slice_bytes)
+    weights = [weigh(slice_) for slice_ in survey.slices]
     if not sum(weights):
-        yield from [Draw(documents=None, plan_seconds_per_byte=plan_s)] * n_places
+        yield from [Draw(documents=None, file_cut=cut, plan_seconds_per_byte=plan_s)] * n_places
         return
     ends = list(itertools.accumulate(weights))
     for at in range(n_places):
         place = (at + rng.random()) * ends[-1] / n_places
-        slice_ = slices[min(bisect.bisect_right(ends, place), len(slices) - 1)]
-        yield _read(slice_, corpus, file.size_bytes * _weigh(slice_) / ends[-1], plan_s)
+        slice_ = survey.slices[min(bisect.bisect_right(ends, place), len(ends) - 1)]
+        yield _read(slice_, corpus, file.size_bytes * weigh(slice_) / ends[-1], (cut, plan_s))
 
 
-def _read(slice_: Slice, corpus: CorpusConfig, n_bytes: float, plan_s: float) -> Draw:
-    """The documents of a slice, or enough of them; `n_bytes` is its share of the file."""
+def _read(slice_: Slice, corpus: CorpusConfig, n_bytes: float, planned: tuple[Cut, float]) -> Draw:
+    """The documents of a slice, or enough of them; `n_bytes` is its share of the file, which was planned already."""
     tables: list[pa.Table] = []
     n_rows = text_bytes = 0
     started = time.perf_counter()
@@ -135,18 +139,13 @@ def _read(slice_: Slice, corpus: CorpusConfig, n_bytes: float, plan_s: float) ->
     sizes = pc.fill_null(pc.binary_length(documents.column("text")), 0).to_pylist()
     return Draw(
         documents=documents,
+        file_cut=planned[0],
         sizes=tuple(sizes),
         documents_per_byte=slice_.rows / n_bytes,
         text_per_byte=text_bytes * slice_.rows / n_rows / n_bytes,
         read_seconds_per_byte=seconds / text_bytes if text_bytes else 0.0,
-        slice_bytes=n_bytes,
-        plan_seconds_per_byte=plan_s,
+        plan_seconds_per_byte=planned[1],
         part_bytes=text_bytes / len(tables),
         n_parts=max(1, round(len(tables) * slice_.rows / n_rows)),
         source=slice_.file.source,
     )
-
-
-def _weigh(slice_: Slice) -> int:
-    """How much of its file a slice is: bytes where they are known, else documents."""
-    return slice_.end - slice_.start if slice_.format in ("jsonl", "text") else slice_.rows

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.costs import Prices
-from transforms.estimating.projecting import Job, Rates, cut_pieces, project, schedule
+from transforms.estimating.projecting import Job, Rates, project, schedule
 
 PIECES = st.lists(st.integers(1, 1000), min_size=1, max_size=30)
 
@@ -19,7 +19,7 @@ def _rates(worker, **others):
 
 
 def _job(**others):
-    job = {"sizes": [100] * 10, "slice_bytes": 100, "workers": 1, "start_seconds": 0.0, "start_core_seconds": 0.0}
+    job = {"pieces": [100] * 10, "workers": 1, "start_seconds": 0.0, "start_core_seconds": 0.0}
     return Job(**{**job, "file_bytes": 0.0, "prices": None, **others})
 
 
@@ -36,7 +36,7 @@ def test_workers_share_the_work_and_each_of_them_starts():
 
 
 def test_a_file_that_cannot_be_cut_keeps_one_worker_busy_while_others_wait():
-    job = _job(sizes=[1000], slice_bytes=1000, workers=10, prices=Prices(worker=3600))
+    job = _job(pieces=[1000], workers=10, prices=Prices(worker=3600))
     figures = project(_rates([1.0] * 4), job)
     assert figures["wall_seconds"]["estimate"] == pytest.approx(1000)
     assert figures["cost"]["estimate"] == pytest.approx(10_000)
@@ -108,18 +108,6 @@ def test_the_busiest_worker_is_within_a_third_of_the_least_there_can_be(pieces, 
 def test_a_schedule_does_not_depend_on_the_order_of_files(pieces, shuffled: random.Random):
     mixed = shuffled.sample(pieces, len(pieces))
     assert schedule(mixed, 3) == schedule(pieces, 3)
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=20), st.integers(1, 5000))
-def test_slices_have_all_bytes_and_no_file_is_without(sizes, slice_bytes):
-    pieces = cut_pieces(sizes, slice_bytes)
-    assert sum(pieces) == pytest.approx(sum(sizes))
-    assert len(pieces) >= len(sizes)
-
-
-def test_very_many_slices_are_not_counted_one_by_one():
-    assert len(cut_pieces([1 << 50], 1 << 20)) <= 1 << 20
 
 
 def test_all_of_a_rates_fields_are_per_place():

@@ -7,12 +7,12 @@ import pytest
 
 from schemas.errors import ConfigError
 from transforms.corpora.documents import CorpusConfig
-from transforms.corpora.files import list_files
+from transforms.corpora.files import scan_files
 from transforms.estimating.sampling import draw_places
 
 
 def _draw(path, *, n_places=16, seed=0, slice_bytes=1000, **corpus):
-    files = list_files([str(path)])
+    files = scan_files([str(path)])
     draws = draw_places(
         files, CorpusConfig(**corpus), n_places=n_places, slice_bytes=slice_bytes, rng=random.Random(seed)
     )
@@ -90,8 +90,8 @@ def test_a_place_without_text_gives_no_piece_but_counts(tmp_path):
 
 def test_row_groups_that_cannot_be_cut_tell_how_large_a_slice_is(tmp_path):
     pq.write_table(pa.table({"text": ["Anna lives in Berlin"] * 5000}), tmp_path / "a.parquet")
-    files, draws = _draw(tmp_path, n_places=4)
-    assert {draw.slice_bytes for draw in draws} == {files[0].size_bytes}
+    _, draws = _draw(tmp_path, n_places=4)
+    assert {draw.file_cut.shares for draw in draws} == {(1.0,)}
 
 
 def test_the_same_seed_draws_the_same(lines):
