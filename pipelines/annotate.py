@@ -124,6 +124,16 @@ def check(options: AnnotateOptions, files: "Sequence[FileRef]") -> None:
         pass
 
 
+def leave_out_own(files: "FileTable", output: str) -> "FileTable":
+    """Files without those of earlier runs and of an estimate, when the output folder lies within the input's."""
+    import pyarrow.compute as pc
+
+    root = (output if "://" in output else str(Path(output).absolute())).rstrip("/")
+    uris = files.column("uri")
+    is_own = pc.or_(pc.starts_with(uris, f"{root}/run="), pc.equal(uris, f"{root}/estimate.json"))
+    return files.filter(pc.invert(is_own))
+
+
 def _configure_corpus(options: AnnotateOptions) -> "CorpusConfig":
     """Options to how documents are found in files."""
     from transforms.corpora.documents import CorpusConfig
@@ -195,7 +205,7 @@ def _plan(options: AnnotateOptions, beam_flags: Sequence[str], expected: str, re
     )
     entities = _configure_entities(options)
     with watch_count("listed", "files", is_shown=options.progress) as count:
-        files = _leave_out(scan_files(options.input, tell=count.tell), options.output)
+        files = leave_out_own(scan_files(options.input, tell=count.tell), options.output)
     tagger = configure(
         options, threads=share_threads(supervision.workers if supervision else 1), is_local=is_local(beam_flags)
     )
@@ -428,14 +438,6 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
     own = job.tagger.labels
     if gold and not set(gold) & set(own):
         yield f"gold has the labels {gold[:9]} and the model {list(own)[:9]}; spanmill evaluate --map makes them meet"
-
-
-def _leave_out(files: "FileTable", output: str) -> "FileTable":
-    """Files without those of earlier runs, when the output folder lies within the input's."""
-    import pyarrow.compute as pc
-
-    root = output if "://" in output else str(Path(output).absolute())
-    return files.filter(pc.invert(pc.starts_with(files.column("uri"), f"{root.rstrip('/')}/run=")))
 
 
 def _check_ranges(options: AnnotateOptions) -> None:

@@ -108,6 +108,7 @@ def run(options: EstimateOptions, scratch: Path) -> int:
     """
     from rich.console import Console
 
+    from pipelines.annotate import leave_out_own
     from transforms.corpora.documents import CorpusConfig
     from transforms.corpora.files import scan_files
     from transforms.estimating.projecting import project
@@ -119,6 +120,7 @@ def run(options: EstimateOptions, scratch: Path) -> int:
     names = [field.name for field in dataclasses.fields(CorpusConfig) if field.name != "has_tags"]
     corpus = CorpusConfig(**{name: getattr(options, name) for name in names})
     files = scan_files(options.input)
+    files = leave_out_own(files, options.output) if options.output else files
     rng = random.Random(options.seed)
     # Workers on a GPU have one each; more workers than cores are on other machines like this one.
     workers = 1 if options.device.startswith("cuda") else min(options.workers, n_cores())
@@ -126,7 +128,8 @@ def run(options: EstimateOptions, scratch: Path) -> int:
     n_places = max(options.sample_places, 4 * workers)
     _say(options, f"drawing documents from {n_places:,} places of {len(files):,} files")
     slice_bytes = options.slice_size or choose_slice_bytes(files, n_workers=options.workers)
-    draws = draw_places(files, corpus, n_places=n_places, slice_bytes=slice_bytes, rng=rng)
+    is_strict = options.bad_files == "fail"
+    draws = draw_places(files, corpus, n_places=n_places, slice_bytes=slice_bytes, rng=rng, is_strict=is_strict)
     sample = _measure_all(options, draws, rng, (scratch, workers))
     job = _describe_job(options, files, draws, sample)
     estimate = {
@@ -184,7 +187,7 @@ def _measure_all(
     )
     pace /= sum(piece.text_bytes for piece in pilot.measures)
     affordable = options.sample_seconds * workers / max(pace, 1e-12)
-    n_places = min(len(draws), max(_LEAST_PLACES, 4 * workers, int(affordable / _FULL_BYTES)))
+    n_places = int(min(len(draws), max(_LEAST_PLACES, 4 * workers, affordable / _FULL_BYTES)))
     n_bytes = int(max(_LEAST_BYTES, min(_MOST_BYTES, affordable / n_places)))
     spread = [draws[at * len(draws) // n_places] for at in range(n_places)]
     _say(options, f"annotating {n_bytes:,} bytes of text from {n_places:,} of them, by {workers:,} workers")
@@ -287,6 +290,8 @@ def _sample_options(options: EstimateOptions, folder: Path, workers: int) -> Ann
         price_per_hour=(),
         metrics_file="",
         lineage="",
+        accelerator="",
+        min_ram="",
         tune=False,
         progress=False,
     )

@@ -76,6 +76,31 @@ def test_a_run_is_projected_with_the_slices_that_are_cut_for_its_workers(estimat
     assert (len(slices) > 256) == (n_workers > 1)
 
 
+def test_the_options_of_a_run_on_a_cluster_are_taken_as_they_are(estimate, corpus):
+    assert estimate("--min-ram", "16GB", "--accelerator", "type:nvidia-l4;count:1", source=corpus)[0] == 0
+
+
+def test_any_time_is_taken_and_no_more_than_there_is_at_the_places(estimate, corpus):
+    status, told = estimate("--sample-seconds", "inf", source=corpus)
+    assert (status, told["sample"]["places"]) == (0, 6)
+
+
+def test_a_file_that_cannot_be_read_is_estimated_as_the_run_would_take_it(estimate, corpus, capsys):
+    (corpus / "bad.txt.gz").write_bytes(b"no archive, and as long as the others are" * 20)
+    assert estimate(source=corpus) == (2, None)
+    assert "bad.txt.gz" in capsys.readouterr().err
+    status, told = estimate("--bad-files", "dead-letter", source=corpus)
+    assert (status, told["input"]["files"]) == (0, 4)
+
+
+def test_earlier_runs_and_an_estimate_within_the_input_folder_are_no_part_of_it(estimate, annotate, corpus):
+    assert annotate(source=corpus, output="corpus") == 0
+    for _ in range(2):
+        assert estimate("--output", str(corpus), source=corpus)[0] == 0
+        assert json.loads((corpus / "estimate.json").read_text())["input"]["files"] == 3
+    assert annotate(source=corpus, output="corpus") == 0
+
+
 def test_an_estimate_leaves_nothing_of_the_sample_and_no_run(estimate, corpus, tmp_path):
     estimate(source=corpus)
     assert [path.name for path in (tmp_path / "estimate").iterdir()] == ["estimate.json"]

@@ -76,7 +76,13 @@ class Draw:
 
 
 def draw_places(
-    files: FileTable, corpus: CorpusConfig, *, n_places: int, slice_bytes: int, rng: random.Random
+    files: FileTable,
+    corpus: CorpusConfig,
+    *,
+    n_places: int,
+    slice_bytes: int,
+    rng: random.Random,
+    is_strict: bool = True,
 ) -> list[Draw]:
     """What lies at places spread over the bytes of a corpus.
 
@@ -86,9 +92,10 @@ def draw_places(
       n_places: how many places; a small corpus has fewer that differ.
       slice_bytes: size of a slice, as the run would have it; large ones are read in part.
       rng: chooses where the first one lies, and the slice at each.
+      is_strict: a file that cannot be read is an error, instead of places without documents.
 
     Raises:
-      ConfigError: the files hold nothing, or one of them cannot be read.
+      ConfigError: the files hold nothing, or one of them cannot be read, and `is_strict`.
     """
     ends = list(itertools.accumulate(files.column("size_bytes").to_pylist()))
     if not ends or not ends[-1]:
@@ -97,10 +104,13 @@ def draw_places(
     places = [min((at + offset) * step, ends[-1] - 1) for at in range(n_places)]
     draws: list[Draw] = []
     for number, found in itertools.groupby(places, key=lambda place: bisect.bisect_right(ends, place)):
+        file, n_found = files[number], len(list(found))
         try:
-            draws += _draw_from(files[number], corpus, (len(list(found)), slice_bytes), rng)
+            draws += list(_draw_from(file, corpus, (n_found, slice_bytes), rng))
         except FileError as error:
-            raise ConfigError(f"{error}; mend the file or leave it out") from error
+            if is_strict:
+                raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
+            draws += [Draw(documents=None, file_cut=Cut(file, (1.0,)))] * n_found
     return draws
 
 

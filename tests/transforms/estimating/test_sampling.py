@@ -11,11 +11,10 @@ from transforms.corpora.files import scan_files
 from transforms.estimating.sampling import draw_places
 
 
-def _draw(path, *, n_places=16, seed=0, slice_bytes=1000, **corpus):
+def _draw(path, *, n_places=16, seed=0, slice_bytes=1000, is_strict=True, **corpus):
     files = scan_files([str(path)])
-    draws = draw_places(
-        files, CorpusConfig(**corpus), n_places=n_places, slice_bytes=slice_bytes, rng=random.Random(seed)
-    )
+    rng, corpus = random.Random(seed), CorpusConfig(**corpus)
+    draws = draw_places(files, corpus, n_places=n_places, slice_bytes=slice_bytes, rng=rng, is_strict=is_strict)
     return files, draws
 
 
@@ -109,3 +108,14 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_name(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"no parquet, and long enough to be one" * 10)
     with pytest.raises(ConfigError, match=r"a\.parquet.*mend the file"):
         _draw(tmp_path)
+
+
+def test_a_file_that_may_be_left_unread_has_bytes_and_no_documents(tmp_path):
+    (tmp_path / "a.txt").write_text("Anna\n" * 100)
+    (tmp_path / "b.parquet").write_bytes(
+        b"no parquet at all " * 25 + b"none, still not one, sorry, what else to say then?"
+    )
+    files, draws = _draw(tmp_path, n_places=20, is_strict=False)
+    assert [file.size_bytes for file in files] == [500, 500]
+    assert sum(draw.documents is None for draw in draws) == 10
+    assert _total(files, draws, "documents_per_byte") == pytest.approx(100)
