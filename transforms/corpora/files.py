@@ -264,9 +264,6 @@ def _expand(pattern: str) -> Iterator[FileRef]:
         return
     for found in walk_folder(fs, path):
         if found.get("islink"):
-            # A link to a folder is listed like a file; following it could lead anywhere, and round in circles.
-            if Path(found["name"]).is_dir():
-                continue
             _check_link(Path(found["name"]), Path(path))
         yield _file_ref(fs, found, pattern)
 

@@ -13,6 +13,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from fsspec.utils import glob_translate
@@ -101,10 +102,13 @@ def _ask(fs: Any, folder: str) -> list[Entry]:
 
 
 def _scan(folder: str) -> list[Entry]:
-    """The entries of a local folder, with what the system tells of them anyway."""
+    """The entries of a local folder, with what the system tells of them anyway, but for links to folders.
+
+    Following these could lead anywhere, and round in circles.
+    """
     try:
         with os.scandir(folder) as found:
-            return [_describe(entry) for entry in found]
+            return [_describe(entry) for entry in found if not (entry.is_symlink() and Path(entry.path).is_dir())]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

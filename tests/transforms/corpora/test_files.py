@@ -140,7 +140,7 @@ def test_list_files_does_not_leave_the_folder_by_a_link(make_file, tmp_path):
     (tmp_path / "inside").mkdir()
     make_file("outside/secret.txt", b"")
     (tmp_path / "inside" / "link").symlink_to(tmp_path / "outside", target_is_directory=True)
-    assert not [file for file in list_files([str(tmp_path / "inside" / "*")]) if "secret" in file.uri]
+    assert not list_files([str(tmp_path / "inside" / "*")], allow_none=True)
 
 
 def test_list_files_refuses_a_link_to_a_file_that_lies_elsewhere(make_file, tmp_path):

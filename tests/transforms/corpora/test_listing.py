@@ -62,6 +62,38 @@ def test_walk_folder_of_nothing_is_empty(tree):
     assert list(walk_folder(fs, f"{root}/gone")) == []
 
 
+@pytest.fixture
+def linked(tmp_path):
+    """A folder with a file, and with links to it, to folders inside and outside, to itself and to nothing."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "b.txt").touch()
+    folder = tmp_path / "inside"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a.txt").touch()
+    links = {"file.txt": "sub/a.txt", "sub.txt": "sub", "out.txt": "../outside", "self": ".", "loop": "loop"}
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("", ["file.txt", "loop", "sub/a.txt"]),
+        ("*", ["file.txt", "loop"]),
+        ("*.txt", ["file.txt"]),
+        ("*/*", ["sub/a.txt"]),
+        ("**", ["file.txt", "loop", "sub/a.txt"]),
+        ("**/b.txt", []),
+        ("self/*.txt", ["self/file.txt"]),
+    ],
+)
+def test_a_link_to_a_folder_is_no_file_and_is_followed_only_where_it_is_named(linked, pattern, expected):
+    fs = fsspec.filesystem("local")
+    entries = walk_pattern(fs, f"{linked}/{pattern}") if pattern else walk_folder(fs, str(linked))
+    assert sorted(entry["name"].removeprefix(f"{linked}/") for entry in entries) == expected
+
+
 def test_scan_files_of_thousands_is_in_order_and_says_how_far_it_is(tmp_path):
     for folder in range(20):
         (tmp_path / f"{folder:02d}").mkdir()
