@@ -163,7 +163,7 @@ def test_a_refused_secret_is_not_told(annotate, store, leaks, capfd):
     store.secret = f"{CANARY}4"
     assert annotate(source=address) == 2
     error = capfd.readouterr().err
-    assert error.startswith(f"spanmill: expected input files at {store.shown()!r}, found none")
+    assert error.startswith(f"spanmill: cannot list input {store.shown()!r}: 403, message='Forbidden'")
     assert CANARY not in error
 
 

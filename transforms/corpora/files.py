@@ -34,6 +34,9 @@ _CLIENTS = frozenset({"aiohttp", "botocore", "fsspec", "gcsfs", "paramiko", "req
 _HOSTED = frozenset({"ftp", "sftp", "smb", "ssh", "webhdfs"})
 """Protocols whose paths leave out the host, which has to come from the URL that was given."""
 
+_GONE = (404, 410)
+"""What a web server answers where it knows of no file."""
+
 _VERSION_KEYS = (
     "ETag",
     "etag",
@@ -254,11 +257,18 @@ class _XzStream(io.RawIOBase):
 def _expand(pattern: str) -> Iterator[FileRef]:
     fs, path = fsspec.core.url_to_fs(pattern)
     fs.invalidate_cache()
-    if not fs.exists(path):
-        if glob.has_magic(path):
-            yield from (_file_ref(fs, found, pattern) for found in walk_pattern(fs, path))
+    is_web = "http" in fs.protocol
+    # In a web address, a ? begins the query.
+    if glob.has_magic(path.replace("?", "") if is_web else path) and not fs.exists(path):
+        yield from (_file_ref(fs, found, pattern) for found in walk_pattern(fs, path))
         return
-    info = fs.info(path)
+    try:
+        info = fs.info(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        # fsspec takes whatever goes wrong on the web for a file that is not there.
+        if is_web and error.__cause__ and getattr(error.__cause__, "status", None) not in _GONE:
+            raise error.__cause__ from None
+        return
     if info["type"] != "directory":
         yield _file_ref(fs, info, pattern)
         return

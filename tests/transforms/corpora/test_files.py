@@ -7,7 +7,11 @@ import hashlib
 import io
 import lzma
 import os
+import re
+import socket
+import threading
 import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
@@ -183,9 +187,58 @@ def test_list_files_of_a_store_with_an_error_of_its_own_is_a_config_error(monkey
     def refuse(path):
         raise NoCredentials("no credentials for ftp://me:secret@host")
 
-    monkeypatch.setattr(fsspec.filesystem("memory"), "exists", refuse)
+    monkeypatch.setattr(fsspec.filesystem("memory"), "info", refuse)
     with pytest.raises(ConfigError, match="cannot list input 'memory://a': no credentials for ftp://host"):
         list_files(["memory://a"])
+
+
+class _Status(BaseHTTPRequestHandler):
+    """Answers with the status that a name begins with."""
+
+    def do_HEAD(self):
+        self.send_response(int(self.path[1:4]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web():
+    """The address of a server of `_Status`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Status) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["403.txt", "503.txt", f"403.txt?sig={PASSWORD}"])
+def test_list_files_tells_what_a_web_server_answers(web, name):
+    shown = f"{web}/{name[:7]}"
+    with pytest.raises(ConfigError, match=re.escape(f"cannot list input '{shown}': {name[:3]}, message=")) as caught:
+        list_files([f"{web}/{name}"], allow_none=True)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.txt", f"a.txt?sig={PASSWORD}"])
+def test_list_files_tells_why_a_web_server_is_not_reached(name):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(ConfigError, match=f"cannot list input '{address}/a.txt': Connect call failed"):
+        list_files([f"{address}/{name}"])
+
+
+@pytest.mark.parametrize("name", ["404.txt", "410.txt", f"404.txt?sig={PASSWORD}"])
+def test_list_files_finds_nothing_where_a_web_server_knows_of_none(web, name):
+    assert list_files([f"{web}/{name}"], allow_none=True) == []
+
+
+@pytest.mark.parametrize("name", ["200.txt", "200.txt?sig=a"])
+def test_list_files_finds_a_file_on_the_web(web, name):
+    assert [file.uri for file in list_files([f"{web}/{name}"])] == [f"{web}/{name}"]
 
 
 def test_list_files_reads_a_memory_folder(memory_folder):
