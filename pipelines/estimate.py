@@ -166,6 +166,7 @@ def _check(options: EstimateOptions) -> None:
         ("--sample-seconds", options.sample_seconds, 1),
         ("--sample-places", options.sample_places, 4),
         ("--workers", options.workers, 1),
+        ("--slice-size", options.slice_size, 0),
     ):
         if not value >= least:
             raise ConfigError(f"expected {flag} of {least} or more, found {value:g}")

@@ -113,6 +113,7 @@ def test_an_estimate_leaves_nothing_of_the_sample_and_no_run(estimate, corpus, t
         (["--sample-seconds", "0"], "expected --sample-seconds of 1 or more"),
         (["--sample-places", "3"], "expected --sample-places of 4 or more"),
         (["--workers", "0"], "expected --workers of 1 or more"),
+        (["--slice-size", "-1"], "expected --slice-size of 0 or more"),
         (["--price-per-hour", "much"], "found 'much'"),
         (["--model", "none-such-folder/"], "none-such-folder"),
     ],
