@@ -18,9 +18,9 @@ ROWS = [
 
 @pytest.fixture
 def documents(tmp_path):
-    """JSON lines, of which the last has no text."""
+    """JSON lines, of which the last two have no text and one that is no Unicode."""
     path = tmp_path / "in.jsonl"
-    path.write_text("\n".join(map(json.dumps, [*ROWS, {"id": "d"}])) + "\n")
+    path.write_text("\n".join(map(json.dumps, [*ROWS, {"id": "d"}, {"id": "e", "body": "\ud800 waits."}])) + "\n")
     return path
 
 
@@ -44,8 +44,8 @@ def test_a_python_pipeline_of_twenty_lines_writes_people_and_dead_letters(docume
     _run("examples/annotate_rows.py", documents, tmp_path / "people", tmp_path / "dead")
     people = [(row["id"], row["people"]) for row in _read(tmp_path, "people")]
     assert people == [("a", ["Angela Merkel"]), ("b", []), ("c", [])]
-    (letter,) = _read(tmp_path, "dead")
-    assert (letter["id"], letter["error"]) == ("d", "missing_text")
+    letters = [(letter["id"], letter["error"]) for letter in _read(tmp_path, "dead")]
+    assert letters == [("d", "missing_text"), ("e", "bad_utf8")]
 
 
 @pytest.mark.timeout(1000)
