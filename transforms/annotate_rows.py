@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Optional
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
+from apache_beam.typehints import typehints
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.utils.windowed_value import WindowedValue
@@ -164,8 +165,9 @@ class _Columns:
 
     def output_type(self, element_type: Any) -> Any:
         """The type of annotated rows; Any where that of the input is not known."""
-        if element_type is str:
-            element_type = RowTypeConstraint.from_fields([(self.text, str)])
+        if element_type in (str, typehints.Optional[str]):
+            text_type = str if element_type is str else Optional[str]  # noqa: UP045
+            element_type = RowTypeConstraint.from_fields([(self.text, text_type)])
         rows = (
             element_type
             if isinstance(element_type, RowTypeConstraint)
@@ -325,7 +327,7 @@ def _to_values(element: Any, text_column: str) -> Mapping[str, Any]:
     """
     if isinstance(element, Mapping):
         return element
-    if isinstance(element, str | bytes):
+    if element is None or isinstance(element, str | bytes):
         return {text_column: element}
     if hasattr(element, "_asdict"):
         values: dict[str, Any] = element._asdict()

@@ -70,6 +70,14 @@ def test_texts_alone_are_documents(pipeline):
     assert_that(found.annotated | beam.Map(lambda row: (row.body, _spans(row.entities))), equal_to([(TEXT, FOUND)]))
 
 
+def test_a_null_among_texts_alone_is_an_empty_text(pipeline):
+    found = pipeline | beam.Create([TEXT, None]) | Annotate(text_column="body")
+    # Reshuffle sends them through the coder of their type.
+    values = found.annotated | beam.Reshuffle() | beam.Map(lambda row: (row.body, _spans(row.entities), row.windows))
+    assert_that(values, equal_to([(TEXT, FOUND, 1), (None, [], 0)]))
+    assert dict(found.annotated.element_type._fields)["body"] == typing.Optional[str]  # noqa: UP045
+
+
 def test_entities_are_those_of_the_annotator(pipeline):
     texts = [f"{TEXT} {number} Obama met Siemens in Berlin." * (number % 3) for number in range(40)]
     tagger = find_tagger()
