@@ -73,18 +73,19 @@ class Annotate(beam.PTransform):  # type: ignore[misc]
     Attributes:
       model: folder, URL, hub name or `default`; or a config, such as `find_tagger("my-model", device="cuda")`.
       text_column: column or key of the text; null counts as an empty text.
-      id_column: column or key of what names a row in dead letters, where there is one.
+      id_column: column or key of what names a row in dead letters; empty takes `id` where there is one. A dict that
+        lacks the key has no id.
       keep_columns: columns or keys that go along; None for all. A dict that lacks a key gets None.
       entities: which entities are written, and how.
 
     Raises:
       CheckpointError: the model is not there, unsafe or incomplete; when the transform is applied.
-      ConfigError: the rows lack the text or a column to keep, or have columns of the same names as those added.
+      ConfigError: the rows lack the text, the id or a column to keep, or have columns of the same names as those added.
     """
 
     model: str | TaggerConfig = "default"
     text_column: str = "text"
-    id_column: str = "id"
+    id_column: str = ""
     keep_columns: Sequence[str] | None = None
     entities: EntityConfig = EntityConfig()  # noqa: RUF009 - frozen, so safe to share
 
@@ -117,7 +118,7 @@ class AnnotateYaml(beam.PTransform):  # type: ignore[misc]
     Args:
       model: folder, URL, hub name or default.
       text_column: column of the text.
-      id_column: column of what names a row among the errors.
+      id_column: column of what names a row among the errors; id, where there is one, when left out.
       keep_columns: columns that go along; all when left out.
       device: cpu or cuda.
       precision: auto, fp32, bf16, fp16 or int8.
@@ -130,7 +131,7 @@ class AnnotateYaml(beam.PTransform):  # type: ignore[misc]
 
     model: str = "default"
     text_column: str = "text"
-    id_column: str = "id"
+    id_column: str = ""
     keep_columns: Optional[Sequence[str]] = None  # noqa: UP045 - Beam reads a schema from these
     device: str = "cpu"
     precision: str = "auto"
@@ -176,10 +177,11 @@ class _Columns:
         if rows is None:
             return Any
         fields = dict(rows._fields)
-        if self.text not in fields:
-            raise ConfigError(
-                f"expected a column {self.text!r} with the text, found {sorted(fields)}{suggest(self.text, fields)}"
-            )
+        for name, meaning in ((self.text, "text"), (self.id, "id")):
+            if name and name not in fields:
+                raise ConfigError(
+                    f"expected a column {name!r} with the {meaning}, found {sorted(fields)}{suggest(name, fields)}"
+                )
         if unknown := [name for name in self.keep or () if name not in fields]:
             raise ConfigError(
                 f"expected columns of {sorted(fields)} in keep_columns, found {unknown}{suggest(unknown[0], fields)}"
@@ -276,7 +278,8 @@ class _AnnotateRowsFn(beam.DoFn):  # type: ignore[misc]
     ) -> Iterator[Any]:
         values = _to_values(element, self._columns.text)
         kept = self._columns.choose(values)
-        row = _Held(decode_id(values.get(self._columns.id)), kept, isinstance(element, Mapping), timestamp, window)
+        id_ = decode_id(values.get(self._columns.id or "id"))
+        row = _Held(id_, kept, isinstance(element, Mapping), timestamp, window)
         try:
             text = self._columns.text_of(values)
         except ParseError as error:

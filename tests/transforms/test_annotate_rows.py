@@ -165,6 +165,24 @@ def test_a_column_to_keep_that_rows_with_a_schema_lack_is_refused_by_name():
         rows | Annotate(keep_columns=["text", "idd"])
 
 
+def test_an_id_column_that_rows_with_a_schema_lack_is_refused_by_name():
+    rows = beam.Pipeline() | beam.Create([Document(7, TEXT)]).with_output_types(Document)
+    with pytest.raises(ConfigError, match=r"column 'idd' with the id, found \['id', 'text'\]; did you mean 'id'\?"):
+        rows | Annotate(id_column="idd")
+
+
+def test_rows_need_no_id_unless_a_column_is_named(pipeline):
+    bad = {"text": b"\xff"}
+    dicts = pipeline | "Dicts" >> beam.Create([{**bad, "id": 1}, {**bad, "name": "b"}])
+    rows = pipeline | "Rows" >> beam.Create([beam.Row(**bad)])
+    unnamed = dicts | "Unnamed" >> Annotate()
+    named = dicts | "Named" >> Annotate(id_column="name")
+    without = rows | "Without" >> Annotate()
+    for found, expected in ((unnamed, ["1", None]), (named, [None, "b"]), (without, [None])):
+        ids = found.dead | f"Ids {expected}" >> beam.Map(lambda letter: letter.id)
+        assert_that(ids, equal_to(expected), label=str(expected))
+
+
 def test_types_of_entities_and_letters_are_those_that_files_have():
     from schemas.annotations import ENTITY_TYPE
     from schemas.dead_letters import DEAD_LETTER_SCHEMA
