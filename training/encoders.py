@@ -71,7 +71,7 @@ def open_encoder(source: str) -> Encoder:
         raise CheckpointError(
             f"expected a whole model as --base, found the adapter {Path(source).name!r}; train it again with --merge"
         )
-    checkpoint.refuse_unfinished(Path(source), flag="--base")
+    checkpoint.refuse_unfinished(Path(source))
     try:
         folder = _copy_settings(source)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)

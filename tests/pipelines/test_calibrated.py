@@ -123,8 +123,8 @@ def test_artefacts_are_read_from_urls_and_compressed_files(annotate, corpus, tmp
         (["--calibrator", "{tmp}/cut.json"], "cannot read a calibrator from '{tmp}/cut.json': expected JSON"),
         (["--calibrator", "{tmp}/thresholds.json"], "expected calibrator_version 1, found None; make the file anew"),
         (["--thresholds", "{tmp}/calibrator.json"], "expected thresholds_version 1, found None; make the file anew"),
-        (["--calibrator", "{tmp}/stranger.json"], "in --calibrator, found 'DOG'"),
-        (["--thresholds", "{tmp}/strangers.json"], "in --thresholds, found 'DOG'"),
+        (["--calibrator", "{tmp}/stranger.json"], "in the calibrator, found 'DOG'"),
+        (["--thresholds", "{tmp}/strangers.json"], "in the thresholds, found 'DOG'"),
         (
             ["--thresholds", "{tmp}/calibrated.json"],
             "no calibrator, found some of calibrator " + CALIBRATOR.digest[:16],

@@ -40,6 +40,11 @@ def _spans(entities):
     return [(e["text"], e["label"]) if isinstance(e, dict) else (e.text, e.label) for e in entities]
 
 
+def _rows():
+    """Rows with a schema in a pipeline that is not run."""
+    return beam.Pipeline() | beam.Create([Document(7, TEXT)]).with_output_types(Document)
+
+
 @pytest.fixture
 def pipeline():
     with beam.Pipeline("FnApiRunner") as built:
@@ -159,16 +164,33 @@ def test_what_is_wrong_is_said_when_the_transform_is_applied(tmp_path):
     assert (clash | "f" >> Annotate(keep_columns=["text"])).annotated.element_type is not None
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EntityConfig(threshold=2),
+        lambda: EntityConfig(offset_unit="bytes"),
+        lambda: EntityConfig(max_document_bytes=0),
+        lambda: find_tagger("./nowhere"),
+        lambda: find_tagger(device="tpu"),
+        lambda: find_tagger(precision="int3"),
+        lambda: find_tagger(threads=-1),
+        lambda: _rows() | Annotate(entities=EntityConfig(label_thresholds=(("DRAGON", 0.5),))),
+    ],
+)
+def test_messages_name_no_flag_of_the_command_line(make):
+    with pytest.raises(ConfigError, match=r"expected .* found") as error:
+        make()
+    assert " --" not in str(error.value).partition("make one with spanmill export")[0]
+
+
 def test_a_column_to_keep_that_rows_with_a_schema_lack_is_refused_by_name():
-    rows = beam.Pipeline() | beam.Create([Document(7, TEXT)]).with_output_types(Document)
     with pytest.raises(ConfigError, match=r"of \['id', 'text'\] in keep_columns, found \['idd'\]; did you mean 'id'\?"):
-        rows | Annotate(keep_columns=["text", "idd"])
+        _rows() | Annotate(keep_columns=["text", "idd"])
 
 
 def test_an_id_column_that_rows_with_a_schema_lack_is_refused_by_name():
-    rows = beam.Pipeline() | beam.Create([Document(7, TEXT)]).with_output_types(Document)
     with pytest.raises(ConfigError, match=r"column 'idd' with the id, found \['id', 'text'\]; did you mean 'id'\?"):
-        rows | Annotate(id_column="idd")
+        _rows() | Annotate(id_column="idd")
 
 
 def test_rows_need_no_id_unless_a_column_is_named(pipeline):

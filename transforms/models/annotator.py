@@ -58,19 +58,20 @@ class EntityConfig:
     max_document_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
-        for name, value in (("--threshold", self.threshold), *self.label_thresholds):
+        for label, value in (("", self.threshold), *self.label_thresholds):
             if not 0 <= value <= 1:
-                raise ConfigError(f"expected a threshold between 0 and 1 for {name}, found {value}")
+                of = f" of {label}" if label else ""
+                raise ConfigError(f"expected a threshold{of} between 0 and 1, found {value}")
         if self.offset_unit not in OFFSET_UNITS:
-            raise ConfigError(f"expected --offset-unit to be one of {OFFSET_UNITS}, found {self.offset_unit!r}")
+            raise ConfigError(f"expected the offset unit to be one of {OFFSET_UNITS}, found {self.offset_unit!r}")
         if self.max_document_bytes < 1:
-            raise ConfigError(f"expected --max-document-bytes of 1 or more, found {self.max_document_bytes}")
+            raise ConfigError(f"expected a limit of 1 byte or more for documents, found {self.max_document_bytes}")
         given = self.calibrator.digest if self.calibrator else ""
         if self.thresholds and self.thresholds.calibrator != given:
             found = self.thresholds.calibrator
             raise ConfigError(
-                f"expected --thresholds that were chosen on scores of {_name_calibrator(given)}, found some of "
-                f"{_name_calibrator(found)}; give the --calibrator that they go with, or choose them anew"
+                f"expected thresholds that were chosen on scores of {_name_calibrator(given)}, found some of "
+                f"{_name_calibrator(found)}; give the calibrator that they go with, or choose them anew"
             )
 
     def describe(self) -> dict[str, Any]:
@@ -382,12 +383,12 @@ def check_labels(config: EntityConfig, labels: Sequence[str]) -> None:
     """
     for label, _ in config.label_thresholds:
         if label not in labels:
-            raise ConfigError(f"expected --label-threshold for one of {list(labels)}, found {label!r}")
-    for flag, artefact in (("--thresholds", config.thresholds), ("--calibrator", config.calibrator)):
+            raise ConfigError(f"expected a label threshold for one of {list(labels)}, found {label!r}")
+    for name, artefact in (("thresholds", config.thresholds), ("calibrator", config.calibrator)):
         for label in artefact.labels if artefact else ():
             if label not in labels:
                 raise ConfigError(
-                    f"expected only labels of the model, {list(labels)}, in {flag}, found {label!r}; "
+                    f"expected only labels of the model, {list(labels)}, in the {name}, found {label!r}; "
                     "give the file that was made for this model"
                 )
 

@@ -36,19 +36,19 @@ class BackendConfig:
 
     def __post_init__(self) -> None:
         if self.backend not in PRECISIONS:
-            raise ConfigError(f"expected --backend to be one of {tuple(PRECISIONS)}, found {self.backend!r}")
+            raise ConfigError(f"expected the backend to be one of {tuple(PRECISIONS)}, found {self.backend!r}")
         if self.device.partition(":")[0] not in DEVICES[self.backend]:
             raise ConfigError(
-                f"expected --device of backend {self.backend} to be one of {DEVICES[self.backend]}, "
+                f"expected the device of backend {self.backend} to be one of {DEVICES[self.backend]}, "
                 f"found {self.device!r}"
             )
         if self.precision not in ("auto", *PRECISIONS[self.backend]):
             raise ConfigError(
-                f"expected --precision of backend {self.backend} to be auto or one of {PRECISIONS[self.backend]}, "
+                f"expected the precision of backend {self.backend} to be auto or one of {PRECISIONS[self.backend]}, "
                 f"found {self.precision!r}"
             )
         if not 0 <= self.threads <= MOST_THREADS:
-            raise ConfigError(f"expected --threads between 0 and {MOST_THREADS}, found {self.threads}")
+            raise ConfigError(f"expected threads between 0 and {MOST_THREADS}, found {self.threads}")
 
     @property
     def resolved_precision(self) -> str:
@@ -123,6 +123,6 @@ def check_device(config: BackendConfig) -> None:
         remedy = "install a CUDA build of torch"
     if not found:
         raise ConfigError(
-            f"expected a GPU for --device {config.device}, found none ({config.backend} {version}); "
-            f"set --device cpu or {remedy}"
+            f"expected a GPU for device {config.device}, found none ({config.backend} {version}); "
+            f"set the device to cpu or {remedy}"
         )

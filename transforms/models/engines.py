@@ -95,7 +95,7 @@ def choose_backend(checkpoint: Checkpoint, *, device: str, precision: str) -> st
         if backend in found:
             return backend
     raise ConfigError(
-        f"expected an engine for --precision {precision} in {checkpoint.title}, found none; "
+        f"expected an engine for precision {precision} in {checkpoint.title}, found none; "
         f"{_tell_export(checkpoint, order[0], precision)}"
     )
 
@@ -104,7 +104,7 @@ def _tell_export(checkpoint: Checkpoint, backend: str, precision: str) -> str:
     """The command that makes an engine; that of the default model goes into a folder of one's own."""
     command = f"make one with spanmill export --backend {backend} --precision {precision}"
     is_default = checkpoint.reference == "default"
-    return f"{command} --output DIR, and annotate with --model DIR" if is_default else command
+    return f"{command} --output DIR, and name DIR as the model" if is_default else command
 
 
 def _read_card(path: Path) -> EngineCard:

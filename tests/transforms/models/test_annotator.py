@@ -183,21 +183,21 @@ def test_annotator_refuses_a_threshold_for_a_label_it_never_gives(build_tagger):
 
 
 @pytest.mark.parametrize(
-    ("option", "flag"),
+    ("option", "name"),
     [
-        ({"thresholds": Thresholds(precision=0.9, labels={"LOC": 0.5, "ORG": None})}, "--thresholds"),
+        ({"thresholds": Thresholds(precision=0.9, labels={"LOC": 0.5, "ORG": None})}, "thresholds"),
         (
             {
                 "calibrator": Calibrator(
                     kind="temperature", overall=Temperature(1.0), labels={"ORG": LabelCurve(3, None)}, fitted_on={}
                 )
             },
-            "--calibrator",
+            "calibrator",
         ),
     ],
 )
-def test_annotator_refuses_artefacts_that_know_other_labels(build_tagger, option, flag):
-    with pytest.raises(ConfigError, match=f"{flag}, found 'ORG'"):
+def test_annotator_refuses_artefacts_that_know_other_labels(build_tagger, option, name):
+    with pytest.raises(ConfigError, match=f"in the {name}, found 'ORG'"):
         Annotator(build_tagger()[0], EntityConfig(**option), model="m0")
 
 
@@ -245,7 +245,15 @@ def test_annotate_takes_a_table_without_rows(annotate, calibrator):
     assert part.tally.lengths == tuple(np.zeros(24, dtype=int))
 
 
-@pytest.mark.parametrize("option", [{"threshold": 1.5}, {"offset_unit": "bytes"}, {"max_document_bytes": 0}])
-def test_entity_config_refuses_values_out_of_range(option):
-    with pytest.raises(ConfigError, match="expected"):
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"threshold": 1.5}, "expected a threshold between 0 and 1, found 1.5"),
+        ({"label_thresholds": (("ORG", -1),)}, "expected a threshold of ORG between 0 and 1, found -1"),
+        ({"offset_unit": "bytes"}, "expected the offset unit to be one of .*, found 'bytes'"),
+        ({"max_document_bytes": 0}, "expected a limit of 1 byte or more for documents, found 0"),
+    ],
+)
+def test_entity_config_refuses_values_out_of_range(option, message):
+    with pytest.raises(ConfigError, match=message):
         EntityConfig(**option)

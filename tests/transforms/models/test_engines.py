@@ -75,6 +75,6 @@ def test_a_damaged_card_is_named(tiny_checkpoint, tmp_path, content, problem):
 
 
 def test_an_engine_that_the_default_model_lacks_is_made_in_a_folder_of_ones_own():
-    message = "in the default model, found none; make one with .* --output DIR, and annotate with --model DIR"
+    message = "in the default model, found none; make one with .* --output DIR, and name DIR as the model"
     with pytest.raises(CheckpointError, match=message):
         open_engine(find_checkpoint("default"), "onnx", "int8")

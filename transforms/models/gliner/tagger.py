@@ -288,7 +288,7 @@ def configure_gliner(options: GlinerOptions, labels: Mapping[str, str], *, backe
       ConfigError: there are no labels, two are asked for by the same words, or the library is not installed.
     """
     if backend.backend != "torch":
-        raise ConfigError(f"expected --backend torch for --tagger gliner, found {backend.backend!r}")
+        raise ConfigError(f"expected backend torch for gliner, found {backend.backend!r}")
     prompts = tuple((label, description or label) for label, description in labels.items())
     if not prompts:
         raise ConfigError("expected labels for --tagger gliner, found none; set --labels")

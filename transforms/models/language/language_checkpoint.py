@@ -118,7 +118,7 @@ def _find_path(reference: str) -> Path:
         if path.is_file():
             return path
         if not (named := _HUB_FILE.fullmatch(reference)):
-            raise CheckpointError(f"expected a GGUF file at {reference!r}, found none; check --model")
+            raise CheckpointError(f"expected a GGUF file at {reference!r}, found none; check the name of the model")
         return _download_file(named["repository"], named["file"])
     folder = fetch_model(reference, _LANGUAGE_CONTENT)
     if any(folder.glob("*.safetensors")):
@@ -126,7 +126,7 @@ def _find_path(reference: str) -> Path:
     files = sorted(folder.glob("*.gguf"))
     if len(files) > 1:
         raise CheckpointError(
-            f"expected one GGUF file in {folder.name!r}, found {[file.name for file in files[:4]]}; name one as --model"
+            f"expected one GGUF file in {folder.name!r}, found {[file.name for file in files[:4]]}; name one of them"
         )
     return files[0] if files else folder
 
@@ -139,7 +139,7 @@ def _download_file(repository: str, name: str) -> Path:
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise CheckpointError(
             f"expected a GGUF file, found neither {repository + '/' + name!r} here nor a file of that name on the hub "
-            f"({type(error).__name__}); check --model"
+            f"({type(error).__name__}); check the name of the model"
         ) from error
 
 

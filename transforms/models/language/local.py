@@ -50,7 +50,7 @@ class LocalModelConfig:
 
     def __post_init__(self) -> None:
         if self.backend.backend != "torch":
-            raise ConfigError(f"expected --backend torch for a language model, found {self.backend.backend!r}")
+            raise ConfigError(f"expected backend torch for a language model, found {self.backend.backend!r}")
         if self.batch_tokens < 1:
             raise ConfigError(f"expected at least 1 token in a batch, found {self.batch_tokens}")
 

@@ -388,5 +388,5 @@ def test_a_coarser_precision_answers_too(llama):
 
 
 def test_another_backend_than_torch_is_refused(llama):
-    with pytest.raises(ConfigError, match="expected --backend torch for a language model, found 'onnx'"):
+    with pytest.raises(ConfigError, match="expected backend torch for a language model, found 'onnx'"):
         find_language_model(str(llama), backend=BackendConfig(backend="onnx"))
