@@ -443,6 +443,7 @@ def _notes(job: _Job, report: dict[str, Any]) -> Iterator[str]:
 def _check_ranges(options: AnnotateOptions) -> None:
     from schemas.costs import Prices
     from transforms.corpora.conll import parse_columns
+    from transforms.models.backends import check_batch_tokens
 
     if not 0 <= options.max_failed_fraction <= 1:
         raise ConfigError(f"expected --max-failed-fraction between 0 and 1, found {options.max_failed_fraction}")
@@ -453,7 +454,8 @@ def _check_ranges(options: AnnotateOptions) -> None:
         )
     parse_columns(options.conll_columns)
     Prices.parse(options.price_per_hour)
-    for name in ("batch_tokens", "slice_size", "report_documents"):
+    check_batch_tokens(options.batch_tokens)
+    for name in ("slice_size", "report_documents"):
         if getattr(options, name) < 0:
             raise ConfigError(f"expected --{name.replace('_', '-')} of 0 or more, found {getattr(options, name)}")
 

@@ -276,6 +276,7 @@ def test_annotate_refuses_success_beside_a_foreign_file(annotate, corpus, tmp_pa
         (["--input", "{tmp}/a.txt", "--output", ""], "--output"),
         (["--input", "{tmp}/a.txt", "--runner", "Nonsense"], "Nonsense"),
         (["--input", "{tmp}/a.txt", "--direct_num_workers", "many"], "many"),
+        (["--input", "{tmp}/a.txt", "--batch-tokens=-5"], "expected 0 or more padded tokens in a batch, found -5"),
         (["--input", "{tmp}/a.txt", "--threads", "99999"], "expected threads between 0 and 256, found 99999"),
         (["--input", "{tmp}/in.parquet", "--keep-columns", "text", "text"], "once"),
         (["--input", "{tmp}/in.parquet", "--conll-columns", "0;3"], "expected --conll-columns auto or two positions"),

@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, TimestampedValue
 
 from schemas.errors import CheckpointError, ConfigError
-from transforms.annotate_rows import Annotate, DeadRow, Entity
+from transforms.annotate_rows import Annotate, AnnotateYaml, DeadRow, Entity
 from transforms.models.annotator import Annotator, EntityConfig
 from transforms.models.catalog import find_tagger
 
@@ -174,6 +174,8 @@ def test_what_is_wrong_is_said_when_the_transform_is_applied(tmp_path):
         lambda: find_tagger(device="tpu"),
         lambda: find_tagger(precision="int3"),
         lambda: find_tagger(threads=-1),
+        lambda: find_tagger(batch_tokens=-5),
+        lambda: _rows() | AnnotateYaml(batch_tokens=-5),
         lambda: _rows() | Annotate(entities=EntityConfig(label_thresholds=(("DRAGON", 0.5),))),
     ],
 )

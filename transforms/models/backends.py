@@ -67,6 +67,16 @@ def default_batch_tokens(device: str) -> int:
     return _BATCH_TOKENS[device.partition(":")[0]]
 
 
+def check_batch_tokens(batch_tokens: int) -> None:
+    """Refuses a budget of padded tokens per batch that is none; 0 leaves the choice to us.
+
+    Raises:
+      ConfigError: it is less than 0.
+    """
+    if batch_tokens < 0:
+        raise ConfigError(f"expected 0 or more padded tokens in a batch, found {batch_tokens}")
+
+
 @contextlib.contextmanager
 def memory_errors_told() -> Iterator[None]:
     """What ONNX Runtime and OpenVINO say when memory runs out (try a smaller batch) or a device is broken (stop)."""

@@ -6,7 +6,7 @@ from typing import Any
 from schemas.errors import CheckpointError
 from schemas.labels import TagSet
 from schemas.slices import display_uri
-from transforms.models.backends import BackendConfig, default_batch_tokens
+from transforms.models.backends import BackendConfig, check_batch_tokens, default_batch_tokens
 from transforms.models.checkpoint import Checkpoint, find_checkpoint, read_tokenizer
 from transforms.models.engines import Engine, choose_backend, open_engine
 from transforms.models.onnx_classifier import OnnxClassifier
@@ -170,8 +170,9 @@ def find_tagger(
 
     Raises:
       CheckpointError: there is no such model, or it is unsafe or incomplete.
-      ConfigError: nothing has that precision on that device.
+      ConfigError: nothing has that precision on that device, or a number is out of bounds.
     """
+    check_batch_tokens(batch_tokens)
     checkpoint = find_checkpoint(model)
     backend = choose_backend(checkpoint, device=device, precision=precision)
     return configure_tagger(
