@@ -23,6 +23,7 @@ from schemas.annotations import annotation_schema
 from schemas.dead_letters import Imprint, dead_letter
 from schemas.documents import DOCUMENT_FIELDS
 from schemas.errors import ConfigError, ParseError, RecordError, suggest
+from schemas.settings import check_types
 from transforms.annotate import AnnotatorHolder
 from transforms.corpora.documents import decode_id, decode_text
 from transforms.models.annotator import AnnotatedPart, EntityConfig, check_labels
@@ -80,7 +81,8 @@ class Annotate(beam.PTransform):  # type: ignore[misc]
 
     Raises:
       CheckpointError: the model is not there, unsafe or incomplete; when the transform is applied.
-      ConfigError: the rows lack the text, the id or a column to keep, or have columns of the same names as those added.
+      ConfigError: a value is none of its type; or, when the transform is applied, the rows lack the text, the id or a
+        column to keep, or have columns of the same names as those added.
     """
 
     model: str | TaggerConfig = "default"
@@ -88,6 +90,9 @@ class Annotate(beam.PTransform):  # type: ignore[misc]
     id_column: str = ""
     keep_columns: Sequence[str] | None = None
     entities: EntityConfig = EntityConfig()  # noqa: RUF009 - frozen, so safe to share
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     @no_annotations  # type: ignore[untyped-decorator]
     def expand(self, rows: beam.PCollection[Any]) -> AnnotateOutcome:
@@ -140,6 +145,9 @@ class AnnotateYaml(beam.PTransform):  # type: ignore[misc]
     label_thresholds: Optional[Mapping[str, float]] = None  # noqa: UP045
     max_document_bytes: int = 64 << 20
     error_handling: Optional[Mapping[str, str]] = None  # noqa: UP045
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     def expand(self, rows: beam.PCollection[Any]) -> Any:
         """See the class."""

@@ -1,6 +1,7 @@
 """Annotate as a step of other pipelines: rows in, rows and dead letters out, on the path of the job."""
 
 import pickle
+import re
 import typing
 
 import apache_beam as beam
@@ -183,6 +184,27 @@ def test_messages_name_no_flag_of_the_command_line(make):
     with pytest.raises(ConfigError, match=r"expected .* found") as error:
         make()
     assert " --" not in str(error.value).partition("make one with spanmill export")[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Annotate(model=3), "expected model to be text or TaggerConfig, found 3"),
+        (lambda: Annotate(text_column=None), "expected text_column to be text, found None"),
+        (lambda: Annotate(keep_columns="id"), "expected keep_columns to be a list of text or none, found 'id'"),
+        (lambda: Annotate(entities={"threshold": 1}), "expected entities to be EntityConfig, found {'threshold': 1}"),
+        (lambda: EntityConfig(threshold="high"), "expected threshold to be a number, found 'high'"),
+        (lambda: EntityConfig(label_thresholds={"PER": 0.5}), "to be a list of (text, a number), found {'PER': 0.5}"),
+        (lambda: find_tagger(3), "expected model to be text, found 3"),
+        (lambda: find_tagger(batch_tokens="many"), "expected batch_tokens to be a whole number, found 'many'"),
+        (lambda: find_tagger(device=0), "expected device to be text, found 0"),
+        (lambda: AnnotateYaml(batch_tokens="many"), "expected batch_tokens to be a whole number, found 'many'"),
+        (lambda: AnnotateYaml(label_thresholds={"PER": "high"}), "a mapping of text to a number or none, found"),
+    ],
+)
+def test_values_of_another_type_are_refused_when_the_transform_is_made(make, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make()
 
 
 def test_a_column_to_keep_that_rows_with_a_schema_lack_is_refused_by_name():

@@ -25,6 +25,7 @@ from schemas.dead_letters import Imprint, count_letters, dead_letter
 from schemas.documents import find_kept, kept_column
 from schemas.errors import ConfigError, RecordError
 from schemas.receipts import LENGTH_BINS, SCORE_BINS, Tally
+from schemas.settings import check_types
 from schemas.sketches import FormSketch
 from transforms.models.gathering import gather_taggings
 from transforms.models.tagger import FloatArray, Tagger, Tagging
@@ -58,6 +59,7 @@ class EntityConfig:
     max_document_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
+        check_types(self)
         for label, value in (("", self.threshold), *self.label_thresholds):
             if not 0 <= value <= 1:
                 of = f" of {label}" if label else ""

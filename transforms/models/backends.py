@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.errors import ConfigError, DeviceError
+from schemas.settings import check_type, check_types
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),
@@ -35,6 +36,7 @@ class BackendConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.backend not in PRECISIONS:
             raise ConfigError(f"expected the backend to be one of {tuple(PRECISIONS)}, found {self.backend!r}")
         if self.device.partition(":")[0] not in DEVICES[self.backend]:
@@ -71,8 +73,9 @@ def check_batch_tokens(batch_tokens: int) -> None:
     """Refuses a budget of padded tokens per batch that is none; 0 leaves the choice to us.
 
     Raises:
-      ConfigError: it is less than 0.
+      ConfigError: it is less than 0, or no whole number.
     """
+    check_type(batch_tokens, int, "batch_tokens")
     if batch_tokens < 0:
         raise ConfigError(f"expected 0 or more padded tokens in a batch, found {batch_tokens}")
 

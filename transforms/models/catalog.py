@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.errors import CheckpointError
 from schemas.labels import TagSet
+from schemas.settings import check_type
 from schemas.slices import display_uri
 from transforms.models.backends import BackendConfig, check_batch_tokens, default_batch_tokens
 from transforms.models.checkpoint import Checkpoint, find_checkpoint, read_tokenizer
@@ -170,8 +171,9 @@ def find_tagger(
 
     Raises:
       CheckpointError: there is no such model, or it is unsafe or incomplete.
-      ConfigError: nothing has that precision on that device, or a number is out of bounds.
+      ConfigError: nothing has that precision on that device, or a value is out of bounds or none of its type.
     """
+    check_type(model, str, "model")
     check_batch_tokens(batch_tokens)
     checkpoint = find_checkpoint(model)
     backend = choose_backend(checkpoint, device=device, precision=precision)

@@ -7,7 +7,7 @@ probabilities; `window_tagger` makes a Tagger of one.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,7 @@ class Tagger(Protocol):
         """
 
 
+@runtime_checkable
 class TaggerConfig(Protocol):
     """What travels to the workers in place of a tagger."""
 
