@@ -32,8 +32,9 @@ from documents at places spread over the corpus, which are annotated for about a
 _ESTIMATE = "estimate.json"
 _TEXT, _ID = "spanmill:text", "spanmill:id"
 _PILOT_BYTES, _LEAST_BYTES, _MOST_BYTES = 4 << 10, 2 << 10, 4 << 20
-_FULL_BYTES, _LEAST_PLACES = 16 << 10, 8
-"""Shorter pieces do not fill batches; rather than that, fewer places are measured, if these many are left."""
+_FULL_BYTES, _LEAST_PLACES = 128 << 10, 8
+"""Shorter pieces do not fill batches as slices do (with a small encoder, those of 17 kB take 9 % more time on cores,
+those of 64 kB 6 %, those of 130 kB 2 %); rather than that, fewer places are measured, if these many are left."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
