@@ -125,7 +125,7 @@ class AnnotateYaml(beam.PTransform):  # type: ignore[misc]
       text_column: column of the text.
       id_column: column of what names a row among the errors; id, where there is one, when left out.
       keep_columns: columns that go along; all when left out.
-      device: cpu or cuda.
+      device: cpu or cuda, which is looked for where the workers are.
       precision: auto, fp32, bf16, fp16 or int8.
       batch_tokens: most padded tokens in a batch; 0 for the usual.
       threshold: least score of an entity.
