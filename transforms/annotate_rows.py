@@ -125,6 +125,7 @@ class AnnotateYaml(beam.PTransform):  # type: ignore[misc]
       text_column: column of the text.
       id_column: column of what names a row among the errors; id, where there is one, when left out.
       keep_columns: columns that go along; all when left out.
+      base: the same of the base of an adapter, where it is not where it was at training.
       device: cpu or cuda, which is looked for where the workers are.
       precision: auto, fp32, bf16, fp16 or int8.
       batch_tokens: most padded tokens in a batch; 0 for the usual.
@@ -138,6 +139,7 @@ class AnnotateYaml(beam.PTransform):  # type: ignore[misc]
     text_column: str = "text"
     id_column: str = ""
     keep_columns: Optional[Sequence[str]] = None  # noqa: UP045 - Beam reads a schema from these
+    base: str = ""
     device: str = "cpu"
     precision: str = "auto"
     batch_tokens: int = 0
@@ -151,7 +153,13 @@ class AnnotateYaml(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, rows: beam.PCollection[Any]) -> Any:
         """See the class."""
-        tagger = find_tagger(self.model, device=self.device, precision=self.precision, batch_tokens=self.batch_tokens)
+        tagger = find_tagger(
+            self.model,
+            base=self.base,
+            device=self.device,
+            precision=self.precision,
+            batch_tokens=self.batch_tokens,
+        )
         labels = tuple(sorted((self.label_thresholds or {}).items()))
         entities = EntityConfig(
             threshold=self.threshold, label_thresholds=labels, max_document_bytes=self.max_document_bytes

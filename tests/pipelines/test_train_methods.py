@@ -116,7 +116,7 @@ def test_annotate_takes_a_base_that_has_moved(base, files, tmp_path, annotate, c
     assert _train(moved, files, tmp_path / "model", "lora:rank=4", "--epochs", "1") == 0
     moved = moved.rename(tmp_path / "after")
     assert annotate(source=files / "texts.txt", model=tmp_path / "model") == 2
-    assert "give its folder, URL or hub name as --base" in capsys.readouterr().err
+    assert "give its folder, URL or hub name as base" in capsys.readouterr().err
     assert annotate("--base", moved, source=files / "texts.txt", model=tmp_path / "model") == 0
 
 

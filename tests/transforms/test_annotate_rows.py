@@ -12,6 +12,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, TimestampedValue
 
 from schemas.errors import CheckpointError, ConfigError
+from tests.training.recipes import make_adapter, make_encoder
 from transforms.annotate_rows import Annotate, AnnotateYaml, DeadRow, Entity
 from transforms.models.annotator import Annotator, EntityConfig
 from transforms.models.catalog import find_tagger
@@ -144,6 +145,18 @@ def test_the_model_is_loaded_once_per_process():
     result.wait_until_finish()
     counters = result.metrics().query(MetricsFilter().with_namespace("Annotate"))["counters"]
     assert {counter.key.metric.name: counter.committed for counter in counters} == {"documents": 20, "model-loads": 1}
+
+
+def test_an_adapter_is_annotated_with_where_its_base_has_moved(tmp_path):
+    base = make_encoder(tmp_path / "base")
+    make_adapter(base, tmp_path / "adapter", "lora:rank=4")
+    before = find_tagger(str(tmp_path / "adapter")).digest
+    moved = str(base.rename(tmp_path / "moved"))
+    with pytest.raises(CheckpointError, match=r"give its folder, URL or hub name as base"):
+        _rows() | Annotate(str(tmp_path / "adapter"))
+    assert find_tagger(str(tmp_path / "adapter"), base=moved).digest == before
+    found = _rows() | AnnotateYaml(str(tmp_path / "adapter"), base=moved)
+    assert found.element_type is not None
 
 
 def test_transform_travels_without_weights():

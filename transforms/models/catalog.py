@@ -158,12 +158,19 @@ def configure_tagger(
 
 
 def find_tagger(
-    model: str = "default", *, device: str = "cpu", precision: str = "auto", threads: int = 0, batch_tokens: int = 0
+    model: str = "default",
+    *,
+    base: str = "",
+    device: str = "cpu",
+    precision: str = "auto",
+    threads: int = 0,
+    batch_tokens: int = 0,
 ) -> CheckpointTaggerConfig:
     """A reference to a model to a config with the usual windows and decoding, as `spanmill annotate` has them.
 
     Args:
       model: folder, URL, hub name or `default`; workers must reach it too.
+      base: the same of the base of an adapter, where it is not where it was at training.
       device: cpu or cuda, which is looked for where the model is loaded.
       precision: auto, fp32, bf16, fp16 or int8; the fastest engine in the folder that has it answers.
       threads: threads of the model per process; 0 for one per core.
@@ -173,9 +180,10 @@ def find_tagger(
       CheckpointError: there is no such model, or it is unsafe or incomplete.
       ConfigError: nothing has that precision on that device, or a value is out of bounds or none of its type.
     """
-    check_type(model, str, "model")
+    for name, reference in (("model", model), ("base", base)):
+        check_type(reference, str, name)
     check_batch_tokens(batch_tokens)
-    checkpoint = find_checkpoint(model)
+    checkpoint = find_checkpoint(model, base=base)
     backend = choose_backend(checkpoint, device=device, precision=precision)
     return configure_tagger(
         checkpoint,

@@ -105,7 +105,7 @@ def find_checkpoint(reference: str, *, scheme: str = "auto", base: str = "") -> 
     _check_tokenizer(folder)
     adapter = read_adapter(folder) if is_adapter(folder) else None
     if base and not adapter:
-        raise CheckpointError(f"expected an adapter as --model for --base, found the whole model {folder.name!r}")
+        raise CheckpointError(f"expected an adapter as the model for a base, found the whole model {folder.name!r}")
     base_folder, base_digest = _find_base(adapter, base) if adapter else (None, "")
     tags = _read_tags(folder, config)
     check_shapes(folder, config, n_tags=len(tags), base=base_folder)
@@ -316,7 +316,7 @@ def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
     if not reference and "://" in adapter.base:
         # What a stranger's file names is not asked for over the network, but on the hub.
         raise CheckpointError(
-            f"expected a folder or hub name as base in adapter {name!r}, found a URL; give it as --base"
+            f"expected a folder or hub name as base in adapter {name!r}, found a URL; give it as base"
         )
     try:
         folder = fetch_model(reference or adapter.base)
@@ -324,7 +324,7 @@ def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
     except CheckpointError as error:
         raise CheckpointError(
             f"expected the base of adapter {name!r} at {display_uri(reference or adapter.base)!r}, found none; "
-            "give its folder, URL or hub name as --base"
+            "give its folder, URL or hub name as base"
         ) from error
     refuse_unsafe(folder, config)
     if is_adapter(folder):
@@ -332,7 +332,7 @@ def _find_base(adapter: Adapter, reference: str) -> tuple[Path, str]:
     if (found := digest_weights(folder)) != card.base_digest:
         raise CheckpointError(
             f"expected the base of adapter {name!r} with weights of digest {card.base_digest[:16]}, found "
-            f"{found[:16]} at {display_uri(reference or adapter.base)!r}; give the base it was trained on as --base"
+            f"{found[:16]} at {display_uri(reference or adapter.base)!r}; give the base it was trained on"
         )
     return folder, found
 

@@ -35,7 +35,7 @@ def test_find_checkpoint_takes_a_base_that_has_moved(folder, base, tmp_path):
     before = find_checkpoint(str(folder)).digest
     moved = base.rename(tmp_path / "moved")
     with pytest.raises(
-        CheckpointError, match=r"expected the base of adapter 'adapter' at .*; give its folder, .* --base"
+        CheckpointError, match=r"expected the base of adapter 'adapter' at .*; give its folder, .* as base"
     ):
         find_checkpoint(str(folder))
     checkpoint = find_checkpoint(str(folder), base=str(moved))
@@ -46,7 +46,7 @@ def test_find_checkpoint_does_not_follow_a_url_that_an_adapter_names(folder, bas
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     config = json.loads((folder / CONFIG_NAME).read_text())
     (folder / CONFIG_NAME).write_text(json.dumps({**config, "base_model_name_or_path": f"file://{base}"}))
-    with pytest.raises(CheckpointError, match="found a URL; give it as --base"):
+    with pytest.raises(CheckpointError, match="found a URL; give it as base"):
         find_checkpoint(str(folder))
     assert find_checkpoint(str(folder), base=f"file://{base}").base != base
 
@@ -69,7 +69,7 @@ def test_find_checkpoint_refuses_an_adapter_as_base(folder):
 
 
 def test_find_checkpoint_refuses_a_base_beside_a_whole_model(tiny_checkpoint, base):
-    with pytest.raises(CheckpointError, match="expected an adapter as --model for --base"):
+    with pytest.raises(CheckpointError, match="expected an adapter as the model for a base"):
         find_checkpoint(str(tiny_checkpoint), base=str(base))
 
 

@@ -49,4 +49,6 @@ def _load(model: Any, trained: dict[str, Any], adapter: Adapter) -> None:
         model.load_state_dict({**state, **trained})
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"adapter {adapter.folder.name!r} does not fit its base: {reason}; set --base") from error
+        raise CheckpointError(
+            f"adapter {adapter.folder.name!r} does not fit its base: {reason}; set the base"
+        ) from error

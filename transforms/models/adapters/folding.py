@@ -43,7 +43,7 @@ def fold_weights(weights: Mapping[str, Any], adapter: Adapter, *, head: set[str]
         weight = f"{module}.weight"
         if weight not in weights:
             raise CheckpointError(
-                f"expected a weight {weight!r} in the base of adapter {adapter.folder.name!r}, found none; set --base"
+                f"expected a weight {weight!r} in the base of adapter {adapter.folder.name!r}, found none; set the base"
             )
         try:
             if "ia3_l" in own:
@@ -80,7 +80,7 @@ def _check_place(name: str, tensor: Any, weights: Mapping[str, Any], adapter: Ad
     if not is_new and found != tuple(tensor.shape):
         raise CheckpointError(
             f"expected a weight {name!r} of shape {tuple(tensor.shape)} in the base of adapter "
-            f"{adapter.folder.name!r}, found {found or 'none'}; set --base"
+            f"{adapter.folder.name!r}, found {found or 'none'}; set the base"
         )
 
 
