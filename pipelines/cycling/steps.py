@@ -92,7 +92,8 @@ def list_labels(config: CycleConfig) -> dict[LabelRef, FileRef]:
     Raises:
       ConfigError: one cannot be read.
     """
-    from transforms.corpora.files import digest_file, list_files, suffix_of
+    from transforms.corpora.compression import suffix_of
+    from transforms.corpora.files import digest_file, list_files
     from transforms.corpora.formats import SUFFIXES
 
     files = list_files(config.labels, flag="labels of [adapt]", allow_none=True)

@@ -25,8 +25,9 @@ import pyarrow as pa
 from schemas.errors import ConfigError, FileError
 from schemas.labels import OUTSIDE
 from schemas.slices import FileRef, Slice
+from transforms.corpora.compression import CHUNK_BYTES
 from transforms.corpora.documents import PART_BYTES, CorpusConfig, Part, Row, build_part, check_encoding
-from transforms.corpora.files import CHUNK_BYTES, open_stream
+from transforms.corpora.files import open_stream
 from transforms.corpora.gold import Gold, place_tokens, tag_tokens
 from transforms.tags.decode import decode_tags
 

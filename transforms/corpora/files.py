@@ -7,13 +7,12 @@ stream of decompressed bytes that ends with an error, never early, when the file
 import datetime
 import glob
 import hashlib
-import io
 import itertools
 import lzma
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -22,10 +21,9 @@ import pyarrow as pa
 from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef, display_text, display_uri
 from schemas.tables import FileTable
+from transforms.corpora.compression import CHUNK_BYTES, compression_of, decompress
 from transforms.corpora.listing import walk_folder, walk_pattern
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
-CHUNK_BYTES = 1 << 20
 _BLOCK_FILES = 8192
 
 _CLIENTS = frozenset({"aiohttp", "botocore", "fsspec", "gcsfs", "paramiko", "requests"})
@@ -50,17 +48,6 @@ _VERSION_KEYS = (
     "modify",
     "modificationTime",
 )
-
-
-def compression_of(uri: str) -> str:
-    """Name of the compression that a file's suffix promises; empty for none."""
-    return COMPRESSIONS.get(PurePosixPath(display_uri(uri)).suffix.lower(), "")
-
-
-def suffix_of(uri: str) -> str:
-    """Lower-case suffix without the compression's, such as `.jsonl`."""
-    path = PurePosixPath(display_uri(uri))
-    return (PurePosixPath(path.stem) if compression_of(uri) else path).suffix.lower()
 
 
 def scan_files(
@@ -189,7 +176,7 @@ def open_stream(file: FileRef, *, start: int = 0) -> Iterator[BinaryIO]:
             return
         if file.size_bytes == 0:
             raise EOFError(f"an empty file is not a {compression} file")
-        stream = _decompress(raw, compression)
+        stream = decompress(raw, compression)
         remaining = start
         while remaining:
             skipped = stream.read(min(remaining, CHUNK_BYTES))
@@ -206,52 +193,6 @@ def digest_file(file: FileRef) -> str:
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _decompress(raw: Any, compression: str) -> BinaryIO:
-    stream = _XzStream(raw) if compression == "xz" else _ArrowStream(raw, compression)
-    return cast(BinaryIO, io.BufferedReader(stream, CHUNK_BYTES))
-
-
-class _ArrowStream(io.RawIOBase):
-    """What Arrow decompresses, read into memory of our own: Arrow never frees what it takes for a read that fails."""
-
-    def __init__(self, raw: Any, compression: str) -> None:
-        source = pa.PythonFile(io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw, mode="r")
-        self._stream = pa.CompressedInputStream(source, compression)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return int(self._stream.readinto(buffer))
-
-
-class _XzStream(io.RawIOBase):
-    """The members of an xz file one after another; `lzma.LZMAFile` takes a broken one for the end of the file."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-        self._member = lzma.LZMADecompressor()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        piece = b""
-        while not piece:
-            data = self._member.unused_data if self._member.eof else b""
-            if self._member.eof:
-                # Zeros may pad a member.
-                while not (data := data.lstrip(b"\0")):
-                    if not (data := self._raw.read(CHUNK_BYTES)):
-                        return 0
-                self._member = lzma.LZMADecompressor()
-            elif self._member.needs_input and not (data := self._raw.read(CHUNK_BYTES)):
-                raise EOFError("truncated xz file")
-            piece = self._member.decompress(data, len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 def _expand(pattern: str) -> Iterator[FileRef]:

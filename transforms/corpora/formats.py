@@ -9,8 +9,8 @@ import pyarrow as pa
 from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef, Slice
 from transforms.corpora import conll, jsonl, parquet, text
+from transforms.corpora.compression import suffix_of
 from transforms.corpora.documents import CorpusConfig, Part
-from transforms.corpora.files import suffix_of
 from transforms.workers.threads import map_ahead
 
 FORMATS: dict[str, ModuleType] = {"parquet": parquet, "jsonl": jsonl, "text": text, "conll": conll}

@@ -9,6 +9,7 @@ import pyarrow as pa
 from schemas.dead_letters import Imprint
 from schemas.errors import ConfigError
 from schemas.slices import FileRef, Slice
+from transforms.corpora.compression import compression_of
 from transforms.corpora.documents import (
     CorpusConfig,
     Part,
@@ -19,7 +20,7 @@ from transforms.corpora.documents import (
     read_whole,
     reject_long,
 )
-from transforms.corpora.files import compression_of, open_stream
+from transforms.corpora.files import open_stream
 
 _SCAN_BYTES = 4 << 20
 _MOST_COMPRESSED_SLICES = 16

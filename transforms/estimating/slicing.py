@@ -15,8 +15,8 @@ from collections.abc import Iterable
 
 from schemas.slices import FileRef, Slice
 from schemas.tables import FileTable
+from transforms.corpora.compression import COMPRESSIONS
 from transforms.corpora.documents import CorpusConfig
-from transforms.corpora.files import COMPRESSIONS
 from transforms.corpora.formats import Survey, survey_file
 from transforms.corpora.text import count_slices
 

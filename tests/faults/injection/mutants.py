@@ -263,7 +263,7 @@ def gzip_read_short(files, _):
             return decompress(raw, compression)
         return io.BufferedReader(_FirstMember(raw), 1 << 20)
 
-    wrap(files, "_decompress", around)
+    wrap(files, "decompress", around)
 
 
 def lines_unbounded(text, _):

@@ -24,14 +24,12 @@ from schemas.errors import ConfigError, FileError, StorageError
 from schemas.slices import FileRef
 from transforms.corpora.files import (
     check_unchanged,
-    compression_of,
     digest_file,
     display_uri,
     list_files,
     open_file,
     open_stream,
     stat_file,
-    suffix_of,
 )
 
 LINES = b"".join(b"line %d of the text\n" % number for number in range(3000))
@@ -253,14 +251,6 @@ def test_list_files_reads_a_memory_pattern(memory_folder):
     assert read_all(file) == b"a"
 
 
-def test_compression_of_ignores_case():
-    assert [compression_of(name) for name in ("a.GZ", "a.zst", "a.txt", "gz")] == ["gzip", "zstd", "", ""]
-
-
-def test_suffix_of_looks_through_compression():
-    assert [suffix_of(name) for name in ("s3://b/a.JSONL.gz", "a.txt", "a.gz", "a.b/c")] == [".jsonl", ".txt", "", ""]
-
-
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
@@ -461,11 +451,6 @@ def test_list_files_takes_two_spellings_of_a_name_for_one_file(tmp_path):
     (tmp_path / "a.txt").write_text("Anna")
     (file,) = list_files([str(tmp_path / "a.txt"), f"{tmp_path}/sub/../a.txt", f"{tmp_path}/./a.txt"])
     assert file.uri == str(tmp_path / "a.txt")
-
-
-def test_suffixes_are_found_before_the_query_of_a_signed_address():
-    uri = "https://host/a.jsonl.gz?sig=secret.txt"
-    assert (compression_of(uri), suffix_of(uri)) == ("gzip", ".jsonl")
 
 
 @pytest.mark.parametrize("look", [check_unchanged, read_all])

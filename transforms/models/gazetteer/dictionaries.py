@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 from schemas.errors import ConfigError, PipelineError
 from schemas.labels import OUTSIDE
 from schemas.slices import FileRef, display_text, display_uri
-from transforms.corpora.files import list_files, open_stream, suffix_of
+from transforms.corpora.compression import suffix_of
+from transforms.corpora.files import list_files, open_stream
 from transforms.models.gazetteer.options import GazetteerOptions
 
 _COLUMNS = ("name", "label")
