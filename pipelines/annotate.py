@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.console.logs import log_context
@@ -128,7 +127,9 @@ def leave_out_own(files: "FileTable", output: str) -> "FileTable":
     """Files without those of earlier runs and of an estimate, when the output folder lies within the input's."""
     import pyarrow.compute as pc
 
-    root = (output if "://" in output else str(Path(output).absolute())).rstrip("/")
+    from transforms.corpora.files import name_file
+
+    root = name_file(output).rstrip("/")
     uris = files.column("uri")
     is_own = pc.or_(pc.starts_with(uris, f"{root}/run="), pc.equal(uris, f"{root}/estimate.json"))
     return files.filter(pc.invert(is_own))

@@ -3,6 +3,7 @@
 The words of an error that nobody expected may be those of a document.
 """
 
+import errno
 import os
 import re
 import traceback
@@ -26,13 +27,15 @@ def describe_error(error: BaseException) -> str:
     """
     if isinstance(error, PipelineError):
         return str(error)
-    number = error.errno if isinstance(error, OSError) else None
+    # What it was made with is there, a number or not.
+    number = error.errno if isinstance(error, OSError) and isinstance(error.errno, int) else None
     places = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
-    return _describe(type(error).__qualname__, number, places)
+    kind = type(error).__qualname__
+    return _describe(f"ssl.{kind}" if type(error).__module__ == "ssl" else kind, number, places)
 
 
 def describe_traceback(text: str) -> str:
-    """The same of the first error in a traceback that came as text, of which the others are consequences.
+    """The same of the first error in a traceback that came as text; whatever follows may be words of it.
 
     >>> describe_traceback(f"{HEADER}{chr(10)}ValueError: Anna")
     'ValueError'
@@ -42,7 +45,6 @@ def describe_traceback(text: str) -> str:
         if frame := _FRAME.match(line):
             places.append((frame[1], int(frame[2])))
         elif line and not line.startswith(" "):
-            # Whatever follows may be words of the error.
             found = _ERROR.match(line)
             kind, number = found.groups() if found else (_NO_KIND, None)
             return _describe(kind, number, places)
@@ -50,7 +52,10 @@ def describe_traceback(text: str) -> str:
 
 
 def _describe(kind: str, number: str | int | None, places: Sequence[tuple[str, int]]) -> str:
-    reason = f" ({os.strerror(int(number))})" if number else ""
+    # Errors of encryption and of names on the net have numbers of their own.
+    code = int(number or 0)
+    is_of_system = code in errno.errorcode and not kind.startswith("ssl.")
+    reason = f" ({os.strerror(code)})" if is_of_system else ""
     inside = 1 + max((at for at, (file, _) in enumerate(places) if _RUNNER in file), default=-1)
     shown = ["/".join(file.rsplit("/", 2)[-2:]) + f":{line}" for file, line in places[inside:] or places]
     at, *callers = shown[: -_MOST_PLACES - 1 : -1] or [""]

@@ -87,14 +87,13 @@ class JsonLines(io.TextIOBase):
     def __init__(self, raw: TextIO, job: str) -> None:
         self._raw = raw
         self._job = job
-        self._line = ""
-        self._lock = threading.Lock()
+        self._begun = threading.local()
+        self._lock = threading.RLock()  # a signal may end a job in the middle of a line
         self.context: dict[str, str] = {}
 
     def write(self, text: str) -> int:
-        """Writes what are whole lines by now and keeps the rest."""
-        with self._lock:
-            *lines, self._line = (self._line + text).split("\n")
+        """Writes what are whole lines by now and keeps the rest, for each thread its own."""
+        *lines, self._begun.line = (self._rest + text).split("\n")
         for line in lines:
             self._tell(line)
         return len(text)
@@ -107,13 +106,18 @@ class JsonLines(io.TextIOBase):
         """Writes one object."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         value = {"time": now, "level": level, "message": message, "job": self._job, **self.context, **more}
-        self._raw.write(json.dumps(value, ensure_ascii=False) + "\n")
-        self._raw.flush()
+        with self._lock:
+            self._raw.write(json.dumps(value, ensure_ascii=False) + "\n")
+            self._raw.flush()
 
     def close(self) -> None:
         """Writes the line that has no end; the stream beneath stays open."""
-        rest, self._line = self._line, ""
+        rest, self._begun.line = self._rest, ""
         self._tell(rest)
+
+    @property
+    def _rest(self) -> str:
+        return getattr(self._begun, "line", "")
 
     def _tell(self, line: str) -> None:
         line = line.strip()

@@ -46,7 +46,7 @@ def check_runner(beam_flags: Sequence[str]) -> None:
     Raises:
       ConfigError: an address or the kind of workers is wanting or misspelt.
     """
-    if flag_value(beam_flags, "--runner", "") != "PortableRunner":
+    if flag_value(beam_flags, "--runner", "").lower() != "portablerunner":
         return
     endpoint = flag_value(beam_flags, "--job_endpoint", "")
     if endpoint != "embed" and not re.fullmatch(_ADDRESS, endpoint):
@@ -78,7 +78,8 @@ def await_job_server(beam_flags: Sequence[str]) -> None:
         return
     import grpc
 
-    timeout_s = float(flag_value(beam_flags, "--job_server_timeout", str(_JOB_SERVER_S)))
+    default = flag_value(beam_flags, "--job-server-timeout", str(_JOB_SERVER_S))
+    timeout_s = float(flag_value(beam_flags, "--job_server_timeout", default))
     with grpc.insecure_channel(endpoint) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=timeout_s)

@@ -1,6 +1,7 @@
 """Running a Beam pipeline from a job: a local runner unless another is named, and errors in one line."""
 
 import contextlib
+import functools
 import json
 import re
 import shutil
@@ -23,6 +24,8 @@ RESULTS = "_results.json"
 """The file through which a worker hands the results of a whole pipeline to the driver."""
 
 _OWN_ERRORS = f"{PipelineError.__module__}."
+_MEMORY_ERROR = re.compile(r"^[\w.]*MemoryError(:|$)", re.MULTILINE)
+"""It may be raised while another error is dealt with."""
 _KINDS: dict[str, type[PipelineError]] = {ConfigError.__name__: ConfigError, FileError.__name__: InputError}
 """What errors of a worker, of which a runner keeps no more than the name and the words, are to the driver."""
 
@@ -59,6 +62,7 @@ def run_pipeline(construct: Callable[[Any], None], beam_flags: Sequence[str]) ->
         raise _translate(error, is_local=is_local(beam_flags)) from error
 
 
+@functools.cache
 def _quiet_lost_calls() -> None:
     """Has Beam's threads print no traceback each when a runner goes away; the job tells it once."""
     hook = threading.excepthook
@@ -90,8 +94,9 @@ def _translate(error: Exception, *, is_local: bool) -> PipelineError:
         return translate_traceback(str(error))
     # What a cluster's runner says here of itself, such as that it does not answer, has met no document.
     lines = [] if is_local else [line for line in str(error).splitlines() if line.strip()]
-    words = _call_details(str(error)) or _own_words(lines[-1]) if lines else f"stopped by {describe_error(cause)}"
-    return PipelineError(words)
+    if not lines:
+        return PipelineError(f"stopped by {describe_error(cause)}")
+    return PipelineError(_call_details(str(error)) or _own_words(lines[-1]))
 
 
 def translate_traceback(text: str) -> PipelineError:
@@ -99,9 +104,9 @@ def translate_traceback(text: str) -> PipelineError:
     if ours := [line for line in text.splitlines() if line.startswith(_OWN_ERRORS)]:
         kind, _, words = ours[-1].removeprefix(_OWN_ERRORS).partition(": ")
         return _KINDS.get(kind, PipelineError)(_own_words(words))
-    reason = describe_traceback(text)
-    if reason.split()[0].endswith("MemoryError"):
+    if _MEMORY_ERROR.search(text):
         return MemoryExhaustedError(_NO_MEMORY)
+    reason = describe_traceback(text)
     details = _call_details(text) if reason.startswith("grpc.") else ""
     return PipelineError(details or f"stopped by {reason}")
 

@@ -130,7 +130,7 @@ def test_artefacts_are_read_from_urls_and_compressed_files(annotate, corpus, tmp
             "no calibrator, found some of calibrator " + CALIBRATOR.digest[:16],
         ),
         (["--thresholds", "{tmp}/thresholds.json", "--calibrator", "{tmp}/calibrator.json"], "some of no calibrator"),
-        (["--thresholds", "{tmp}/calibrated.json", "--calibrator", "{tmp}/other.json"], "give the --calibrator that"),
+        (["--thresholds", "{tmp}/calibrated.json", "--calibrator", "{tmp}/other.json"], "give the calibrator that"),
     ],
 )
 def test_a_wrong_artefact_is_answered_in_one_line_before_any_model_is_loaded(

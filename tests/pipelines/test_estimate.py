@@ -95,10 +95,10 @@ def test_a_file_that_cannot_be_read_is_estimated_as_the_run_would_take_it(estima
 
 def test_earlier_runs_and_an_estimate_within_the_input_folder_are_no_part_of_it(estimate, annotate, corpus):
     assert annotate(source=corpus, output="corpus") == 0
-    for _ in range(2):
-        assert estimate("--output", str(corpus), source=corpus)[0] == 0
+    for output in (str(corpus), f"file://{corpus}/sub/.."):
+        assert estimate("--output", output, source=corpus)[0] == 0
         assert json.loads((corpus / "estimate.json").read_text())["input"]["files"] == 3
-    assert annotate(source=corpus, output="corpus") == 0
+    assert annotate(source=corpus, output="sub/../corpus") == 0
 
 
 def test_an_estimate_leaves_nothing_of_the_sample_and_no_run(estimate, corpus, tmp_path):

@@ -1,7 +1,10 @@
 """Errors that nobody expected: their words stay out, however they look."""
 
+import socket
+import ssl
 import traceback
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -48,6 +51,20 @@ def test_places_begin_within_the_runner_and_the_innermost_is_told_first():
     lines = "\n".join(f'  File "{name}", line {at}, in f\n    g()' for at, name in enumerate(frames, 1))
     told = describe_traceback(f"{HEADER}\n{lines}\nValueError: Anna")
     assert told == "ValueError at models/annotator.py:3, from transforms/annotate.py:2"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("Anna", "Berlin"), "OSError"),
+        (OSError([], "Berlin"), "OSError"),
+        (OSError(28, "Anna"), "OSError (No space left on device)"),
+        (ssl.SSLError(1, "Anna"), "ssl.SSLError"),
+        (socket.gaierror(-2, "Anna"), "gaierror"),
+    ],
+)
+def test_a_number_is_told_in_words_where_it_is_one_of_the_system(error, told):
+    assert describe_error(error) == told
 
 
 def test_text_that_is_no_traceback_is_an_error_without_more():

@@ -13,7 +13,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from fsspec.utils import glob_translate
@@ -108,9 +107,17 @@ def _scan(folder: str) -> list[Entry]:
     """
     try:
         with os.scandir(folder) as found:
-            return [_describe(entry) for entry in found if not (entry.is_symlink() and Path(entry.path).is_dir())]
+            return [_describe(entry) for entry in found if not _leads_to_folder(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:
+        # It leads where nobody may look: whoever opens the file will say so.
+        return False
 
 
 def _describe(entry: "os.DirEntry[str]") -> Entry:

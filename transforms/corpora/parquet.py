@@ -69,8 +69,6 @@ def cut_slices(file: FileRef, config: CorpusConfig, slice_bytes: int) -> list[Sl
         if rows and (read * n_cuts // total > passed or index == len(sizes) - 1):
             slices.append(Slice(file, "parquet", begin, index + 1, first_row, rows, text_bytes=size))
             begin, first_row, rows, size, passed = index + 1, first_row + rows, 0, 0, read * n_cuts // total
-    if rows:
-        slices.append(Slice(file, "parquet", begin, len(sizes), first_row, rows, text_bytes=size))
     return slices
 
 

@@ -23,7 +23,7 @@ from transforms.corpora.documents import (
 from transforms.corpora.files import open_stream
 
 _SCAN_BYTES = 4 << 20
-_MOST_COMPRESSED_SLICES = 16
+MOST_COMPRESSED_SLICES = 16
 
 
 def describe_columns(file: FileRef, config: CorpusConfig) -> tuple[list[pa.Field], bool]:
@@ -98,7 +98,7 @@ def read_parts(slice_: Slice, config: CorpusConfig) -> Iterator[Part]:
 
 def _choose_step(file: FileRef, n_pieces: int) -> int:
     """How many pieces of a file make a slice."""
-    return max(1, -(-n_pieces // _MOST_COMPRESSED_SLICES)) if compression_of(file.uri) else 1
+    return max(1, -(-n_pieces // MOST_COMPRESSED_SLICES)) if compression_of(file.uri) else 1
 
 
 def _scan_lines(file: FileRef, slice_bytes: int) -> Iterator[tuple[int, int, int, int]]:

@@ -110,7 +110,7 @@ def draw_places(
         except FileError as error:
             if is_strict:
                 raise ConfigError(f"{error}; mend the file or set --bad-files dead-letter") from error
-            draws += [Draw(documents=None, file_cut=Cut(file, (1.0,)))] * n_found
+            draws += [Draw(documents=None, file_cut=Cut(file, ()))] * n_found
     return draws
 
 

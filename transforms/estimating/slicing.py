@@ -10,15 +10,16 @@ import bisect
 import dataclasses
 import math
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 
 from schemas.slices import FileRef, Slice
 from schemas.tables import FileTable
-from transforms.corpora.compression import COMPRESSIONS
+from transforms.corpora.compression import COMPRESSIONS, compression_of
 from transforms.corpora.documents import CorpusConfig
 from transforms.corpora.formats import Survey, survey_file
-from transforms.corpora.text import count_slices
+from transforms.corpora.text import MOST_COMPRESSED_SLICES, count_slices
 
 _MOST_PIECES = 1 << 20
 _KIND = re.compile(rf"\.[^./]+({'|'.join(map(re.escape, COMPRESSIONS))})?$", re.IGNORECASE)
@@ -30,11 +31,14 @@ class Cut:
 
     Attributes:
       file: the file.
-      shares: what each slice has of it, which add up to 1; one has all where nothing is to be cut.
+      shares: what each slice has of it, which add up to 1; one has all where nothing is to be cut. None are known of a
+        file that cannot be read, which is no example for others.
+      most_slices: how many files like it are cut into at most, however large.
     """
 
     file: FileRef
     shares: tuple[float, ...]
+    most_slices: int = sys.maxsize
 
 
 def measure_cut(survey: Survey, corpus: CorpusConfig, survey_bytes: int, slice_bytes: int) -> Cut:
@@ -55,7 +59,16 @@ def measure_cut(survey: Survey, corpus: CorpusConfig, survey_bytes: int, slice_b
         elif slices[0].format != "conll":
             weights = [1] * count_slices(file, sum(weights), sum(slice_.rows for slice_ in slices), slice_bytes)
     total = sum(weights)
-    return Cut(file, tuple(weight / total for weight in weights) if total else (1.0,))
+    shares = tuple(weight / total for weight in weights) if total else (1.0,)
+    return Cut(file, shares, _most_slices(survey, corpus))
+
+
+def _most_slices(survey: Survey, corpus: CorpusConfig) -> int:
+    formats = {slice_.format for slice_ in survey.slices}
+    if corpus.document_per_file or "conll" in formats:
+        return 1
+    is_stream = "parquet" not in formats and compression_of(survey.file.uri)
+    return MOST_COMPRESSED_SLICES if is_stream else sys.maxsize
 
 
 def weigh(slice_: Slice) -> int:
@@ -68,19 +81,21 @@ def cut_pieces(files: FileTable, cuts: Iterable[Cut]) -> list[float]:
 
     Args:
       files: any number of them; of very many slices, larger ones stand for several.
-      cuts: how some of them are cut, one at least.
+      cuts: how some of them are cut.
     """
     sizes = files.column("size_bytes").to_pylist()
     least = sum(sizes) / _MOST_PIECES
-    everything = sorted(cuts, key=_size_of)
+    everything = sorted((cut for cut in cuts if cut.shares), key=_size_of)
     known: dict[str, list[Cut]] = defaultdict(list)
     for cut in everything:
         known[_kind_of(cut.file.source)].append(cut)
     pieces: list[float] = []
     for source, size in zip(files.sources().to_pylist(), sizes, strict=True):
         if size:
-            cut = _nearest(known.get(_kind_of(source), everything), size)
-            n_pieces = max(1, min(round(len(cut.shares) * size / _size_of(cut)), math.ceil(size / least)))
+            alike = known.get(_kind_of(source), everything)
+            cut = _nearest(alike, size) if alike else Cut(FileRef(source, size, ""), (1.0,), 1)
+            n_pieces = min(round(len(cut.shares) * size / _size_of(cut)), cut.most_slices, math.ceil(size / least))
+            n_pieces = max(1, n_pieces)
             shares = cut.shares if n_pieces == len(cut.shares) else [1 / n_pieces] * n_pieces
             pieces += [size * share for share in shares]
     return pieces

@@ -146,11 +146,11 @@ class Lineage:
         from openlineage.client.facet_v2 import input_statistics_input_dataset as statistics
 
         def describe(root: str, amount: _Amount) -> Any:
-            namespace, name = _name_dataset(root)
+            namespace, name = _split_name(root)
             counts = statistics.InputStatisticsInputDatasetFacet(amount.rows, amount.size_bytes, amount.files)
             return InputDataset(namespace, name, inputFacets={"inputStatistics": counts} if amount.files else {})
 
-        namespace, name = _name_dataset(output)
+        namespace, name = _split_name(name_file(output))
         inputs = inputs or {root: _Amount() for root in self._roots}
         self._client.emit(
             RunEvent(
@@ -189,13 +189,12 @@ def _root_of(pattern: str) -> str:
     return display_uri(name_file(fixed if fixed == pattern else folder or slash)).rstrip("/") or "/"
 
 
-def _name_dataset(uri: str) -> tuple[str, str]:
-    """Namespace and name of a dataset, as OpenLineage names files and buckets.
+def _split_name(name: str) -> tuple[str, str]:
+    """The name of a file to namespace and name of a dataset, as OpenLineage names files and buckets.
 
-    >>> _name_dataset("s3://bucket/news/a.parquet"), _name_dataset("file:///corpus/a.txt")
+    >>> _split_name("s3://bucket/news/a.parquet"), _split_name("/corpus/a.txt")
     (('s3://bucket', 'news/a.parquet'), ('file', '/corpus/a.txt'))
     """
-    name = name_file(uri)
     if "://" not in name:
         return "file", name
     parts = urlsplit(display_uri(name))

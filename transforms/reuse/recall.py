@@ -84,7 +84,8 @@ class Recall:
         found = self._earlier.find(digests)
         recall = self._decider.decide if self._decider else self._restore
         places, tagging = recall(texts, found.places, found.rows)
-        return places, dataclasses.replace(tagging, counts={DAMAGED: found.n_damaged} if found.n_damaged else {})
+        damaged = {DAMAGED: found.n_damaged} if found.n_damaged else {}
+        return places, dataclasses.replace(tagging, counts={**tagging.counts, **damaged})
 
     def _restore(self, texts: Sequence[str], places: IntArray, rows: pa.Table) -> tuple[IntArray, Tagging]:
         """Rows of the texts at some places in; these places and entities out."""

@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 from schemas.errors import StorageError
 from transforms.storage.store import Store
 
+_REFUSALS = (ConnectionError, PermissionError, TimeoutError)
+"""Which some stores raise without a number; they say nothing about the file."""
+
 
 class WrittenParquet:
     """An open Parquet file that a run wrote.
@@ -59,7 +62,7 @@ def opened_parquet(store: Store, name: str) -> Iterator[WrittenParquet]:
     Raises:
       StorageError: it is not what was written, also as it is read.
     """
-    with store.open(name) as raw, explaining_damage(name):
+    with explaining_damage(name), store.open(name) as raw:
         yield WrittenParquet(raw)
 
 
@@ -73,6 +76,8 @@ def explaining_damage(name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise StorageError(
-            f"cannot read {name!r}, which a run wrote: {error}; spanmill verify --repair annotates it anew"
-        ) from error
+        # The system's errors have a number, those of decoders have none; a file that is lost is damage too.
+        is_refused = isinstance(error, _REFUSALS) or getattr(error, "errno", None) is not None
+        is_damaged = isinstance(error, FileNotFoundError) or not is_refused
+        remedy = "; spanmill verify --repair annotates it anew" if is_damaged else ""
+        raise StorageError(f"cannot read {name!r}, which a run wrote: {error}{remedy}") from error

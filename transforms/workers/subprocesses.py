@@ -47,8 +47,10 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        self._pump = threading.Thread(target=_pump, args=(self._process.stderr, sys.stderr), daemon=True)
-        self._pump.start()
+        self._pump: threading.Thread | None = None
+        if self._process.stderr:
+            self._pump = threading.Thread(target=_pump, args=(self._process.stderr, sys.stderr), daemon=True)
+            self._pump.start()
         # One that is dead already is found so when it is listened to.
         with contextlib.suppress(OSError):
             self.connection.send((function, arguments))
@@ -67,7 +69,8 @@ class Child:
     def wait(self) -> int:
         """Waits for its end and returns its exit status, negative for a signal."""
         status = self._process.wait()
-        self._pump.join(_LAST_WORDS_S)
+        if self._pump:
+            self._pump.join(_LAST_WORDS_S)
         self.connection.close()
         return status
 
@@ -105,7 +108,7 @@ def _is_file(stream: Any) -> bool:
 
 def _pump(source: Any, target: Any) -> None:
     """Hands on lines until there are no more, or nobody takes them."""
-    with source or contextlib.nullcontext(()) as lines, contextlib.suppress(ValueError, OSError):
+    with source as lines, contextlib.suppress(ValueError, OSError):
         for line in lines:
             target.write(line.decode(errors="replace"))
 

@@ -1,5 +1,6 @@
 import json
 import sys
+import threading
 
 import pytest
 
@@ -36,6 +37,16 @@ def test_a_line_becomes_an_object_once_it_has_ended(capsys):
         ("info", "no end"),
     ]
     assert all(line["job"] == "annotate" and line["time"].endswith("+00:00") for line in lines)
+
+
+def test_threads_do_not_write_into_each_others_lines(capsys):
+    lines = JsonLines(sys.stderr, "job")
+    lines.write("one ")
+    thread = threading.Thread(target=lines.write, args=["of another\n"])
+    thread.start()
+    thread.join()
+    lines.write("line\n")
+    assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["of another", "one line"]
 
 
 def test_quotes_and_control_characters_keep_to_their_line(capsys):

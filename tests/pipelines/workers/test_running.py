@@ -86,6 +86,11 @@ def test_a_runner_that_does_not_answer_is_told_by_its_own_words(monkeypatch):
     assert str(_run(ValueError(), flags=["--runner=PortableRunner"])) == "failed to connect to all addresses"
 
 
+def test_memory_that_ran_out_while_another_error_was_dealt_with_is_told():
+    text = f"{_as_text(KeyError('a'))}\nDuring handling of the above exception, another exception occurred:\n\n"
+    assert type(translate_traceback(text + _as_text(MemoryError("9")))) is MemoryExhaustedError
+
+
 LOST = """<_InactiveRpcError of RPC that terminated with:
 \tstatus = StatusCode.UNAVAILABLE
 \tdetails = "failed to connect to all addresses; Connection refused"
@@ -108,7 +113,7 @@ def test_a_call_that_failed_is_told_by_its_details(monkeypatch):
 def test_threads_of_a_lost_runner_are_quiet_and_others_are_not(monkeypatch):
     told = []
     monkeypatch.setattr(threading, "excepthook", lambda failed: told.append(failed.exc_value))
-    running._quiet_lost_calls()
+    running._quiet_lost_calls.__wrapped__()
     errors = [grpc.RpcError("lost"), ValueError("ours")]
     for error in errors:
         thread = threading.Thread(target=_fail, args=[error])

@@ -145,6 +145,12 @@ def test_list_files_does_not_leave_the_folder_by_a_link(make_file, tmp_path):
     assert not list_files([str(tmp_path / "inside" / "*")], allow_none=True)
 
 
+def test_a_link_that_cannot_be_followed_does_not_hide_what_lies_beside_it(make_file, tmp_path):
+    file = make_file("a.txt", b"x")
+    (tmp_path / "round").symlink_to("round")
+    assert list_files([str(tmp_path / "*.txt")]) == [file]
+
+
 def test_list_files_refuses_a_link_to_a_file_that_lies_elsewhere(make_file, tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "inside").mkdir()

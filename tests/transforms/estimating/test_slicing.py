@@ -107,6 +107,23 @@ def test_slices_have_all_bytes_and_no_file_that_holds_any_is_without(sizes, n_sl
     assert len(pieces) >= len([size for size in sizes if size])
 
 
+@pytest.mark.parametrize(("suffix", "most"), [("conll", 1), ("jsonl.gz", 16)])
+def test_files_larger_than_those_with_a_place_are_cut_no_finer_than_can_be(tmp_path, suffix, most):
+    _write(tmp_path, suffix, _rows(3000, 0), 0)
+    files, rng = scan_files([str(tmp_path)]), random.Random(0)
+    (draw,) = draw_places(files, CorpusConfig(), n_places=1, slice_bytes=SLICE_BYTES, rng=rng)
+    cut = draw.file_cut
+    larger = FileTable.of([FileRef(f"large.{suffix}", 100 * cut.file.size_bytes, "")])
+    assert len(cut_pieces(larger, [cut])) == most
+
+
+def test_a_file_that_cannot_be_read_is_no_example_for_others():
+    broken, whole = (Cut(FileRef(f"{at}.txt", 100, ""), shares) for at, shares in enumerate([(), (0.5, 0.5)]))
+    files = FileTable.of([broken.file, whole.file, FileRef("more.txt", 100, "")])
+    assert cut_pieces(files, [broken, whole]) == [50.0] * 6
+    assert cut_pieces(files, [broken]) == [100, 100, 100]
+
+
 def test_very_many_slices_are_not_counted_one_by_one():
     cut = Cut(FileRef("a.txt", 1 << 20, ""), (0.5, 0.5))
     assert len(cut_pieces(FileTable.of([FileRef("b.txt", 1 << 50, "")]), [cut])) <= 1 << 20

@@ -77,8 +77,11 @@ def test_a_complete_run_tells_what_was_read_and_written_and_its_schema(lineage, 
     ],
 )
 def test_an_input_is_named_as_its_files_are(tmp_path, monkeypatch, events, given, listed, dataset):
+    def refuse_strangers(_, user="", *__):
+        assert user == "me"
+
     monkeypatch.setattr("ftplib.FTP.connect", lambda *_, **__: None)
-    monkeypatch.setattr("ftplib.FTP.login", lambda *_: None)
+    monkeypatch.setattr("ftplib.FTP.login", refuse_strangers)
     monkeypatch.chdir(tmp_path)
     here = {"here": str(tmp_path)}
     lineage = Lineage(str(tmp_path / "events.jsonl"), job="j", version="1", inputs=[given.format_map(here)])

@@ -1,5 +1,7 @@
 """Files of a run that were damaged after it wrote them."""
 
+from unittest import mock
+
 import pyarrow as pa
 import pytest
 
@@ -26,6 +28,15 @@ def test_a_flipped_bit_before_the_footer_is_told_or_changes_nothing(memory_store
             assert "cannot read 'damaged', which a run wrote" in str(error)
             n_told += 1
     assert n_told
+
+
+def test_a_file_that_is_lost_is_told_with_a_remedy_and_one_that_is_refused_without(memory_store, monkeypatch):
+    with pytest.raises(StorageError, match=r"cannot read 'gone', .*; spanmill verify --repair"):
+        opened_parquet(memory_store, "gone").__enter__()
+    for error in (PermissionError("no"), OSError(5, "bad disk")):
+        monkeypatch.setattr(memory_store, "open", mock.Mock(side_effect=error))
+        with pytest.raises(StorageError, match=r"cannot read 'mine', which a run wrote: (no|.*bad disk)$"):
+            opened_parquet(memory_store, "mine").__enter__()
 
 
 def test_some_columns_are_read_where_only_these_are_wanted(memory_store, make_slice, make_writer):
