@@ -16,7 +16,7 @@ def parse(line):
 
 
 def list_people(row):
-    return {"id": row["id"], "people": [e["text"] for e in row["entities"] if e["label"] == "PER"]}
+    return {"id": row.get("id"), "people": [e["text"] for e in row["entities"] if e["label"] == "PER"]}
 
 
 def run(documents, people, dead, *beam_flags):

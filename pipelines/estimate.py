@@ -188,11 +188,13 @@ def _measure_all(
         piece.receipt.tally.used.get("load", 0.0) for piece in pilot.measures
     )
     pace /= sum(piece.text_bytes for piece in pilot.measures)
-    affordable = options.sample_seconds * workers / max(pace, 1e-12)
+    # Of a small corpus no more than there is: places that lie in one slice would annotate the same again.
+    there = sum({draw.slice_at: sum(draw.sizes) for draw in full}.values())
+    affordable = min(options.sample_seconds * workers / max(pace, 1e-12), there)
     n_places = int(min(len(draws), max(_LEAST_PLACES, 4 * workers, affordable / _FULL_BYTES)))
-    n_bytes = int(max(_LEAST_BYTES, min(_MOST_BYTES, affordable / n_places)))
+    n_bytes = int(max(min(_LEAST_BYTES, there / n_places), min(_MOST_BYTES, affordable / n_places)))
     spread = [draws[at * len(draws) // n_places] for at in range(n_places)]
-    _say(options, f"annotating {n_bytes:,} bytes of text from {n_places:,} of them, by {workers:,} workers")
+    _say(options, f"annotating {n_bytes:,} bytes of text from each of {n_places:,} of them, by {workers:,} workers")
     return _measure(options, spread, n_bytes, rng, (scratch / "sample", workers))
 
 

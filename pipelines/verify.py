@@ -196,7 +196,7 @@ def _tell(outcome: _Outcome) -> None:
     if outcome.is_unfinished:
         print(f"unfinished: {outcome.slices:,} slices are committed; --repair finishes the run, or annotate")
     elif outcome.findings:
-        print(f"damaged: {len(outcome.damaged):,} of {outcome.slices:,} slices")
+        print(f"damaged: {len(outcome.damaged):,} of {outcome.slices:,} slices; --repair mends what it can")
     else:
         print(f"verified: {outcome.slices:,} slices, {outcome.documents:,} documents")
         if outcome.entities:

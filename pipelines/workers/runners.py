@@ -57,7 +57,9 @@ def check_runner(beam_flags: Sequence[str]) -> None:
     place = flag_value(beam_flags, "--environment_type", "")
     if place not in _PLACES and not place.startswith("beam:env:"):
         found = repr(place) if place else "none, which asks for Docker; say so if it is meant"
-        raise ConfigError(f"expected an --environment_type of {_PLACES} with --runner=PortableRunner, found {found}")
+        raise ConfigError(
+            f"expected an --environment_type of {', '.join(_PLACES)} with --runner=PortableRunner, found {found}"
+        )
     pool = flag_value(beam_flags, "--environment_config", "")
     is_told = any(flag.startswith("--environment_option") for flag in beam_flags)
     if place == "EXTERNAL" and not is_told and not re.fullmatch(_ADDRESS, pool):

@@ -52,7 +52,7 @@ def test_a_python_pipeline_of_twenty_lines_writes_people_and_dead_letters(docume
 def test_a_yaml_pipeline_names_the_provider_and_gets_people_and_errors(tmp_path):
     pytest.importorskip("apache_beam.yaml.yaml_transform", exc_type=ImportError)
     documents = tmp_path / "in.jsonl"
-    long = {"id": "d", "body": "x" * 101}
+    long = {"id": "d", "body": "x" * 10001}
     documents.write_text("\n".join(map(json.dumps, [*ROWS, long])) + "\n")
     variables = json.dumps({"input": str(documents), "output": str(tmp_path / "out")})
     command = ["-m", "apache_beam.yaml.main", "--yaml_pipeline_file=examples/annotate.yaml", "--runner=FnApiRunner"]

@@ -264,7 +264,7 @@ def test_annotate_refuses_success_beside_a_foreign_file(annotate, corpus, tmp_pa
         (["--input", "{tmp}/in.parquet", "--text-column", "body"], "'body'"),
         (["--input", "{tmp}/broken.parquet"], "cannot read"),
         (["--input", "{tmp}/cut.txt.gz"], "cannot read"),
-        (["--input", "{tmp}/a.txt", "--model", "{tmp}/no-model"], "check the name of the model"),
+        (["--input", "{tmp}/a.txt", "--model", "{tmp}/no-model"], "check the model (--model)"),
         (["--input", "{tmp}/a.txt", "--threshold", "2"], "threshold"),
         (["--input", "{tmp}/a.txt", "--label-threshold", "ORG"], "--label-threshold"),
         (["--input", "{tmp}/a.txt", "--label-threshold", "DOG=0.5"], "'DOG'"),

@@ -85,6 +85,15 @@ def test_any_time_is_taken_and_no_more_than_there_is_at_the_places(estimate, cor
     assert (status, told["sample"]["places"]) == (0, 6)
 
 
+def test_no_more_of_a_small_corpus_is_annotated_than_it_holds(estimate, tmp_path):
+    source = tmp_path / "small.txt"
+    source.write_text("Anna lives in Berlin.\n" * 400)
+    status, told = estimate(source=source)
+    n_bytes = source.stat().st_size - 400
+    assert status == 0
+    assert n_bytes <= told["sample"]["text_bytes"] <= 1.1 * n_bytes
+
+
 def test_a_file_that_cannot_be_read_is_estimated_as_the_run_would_take_it(estimate, corpus, capsys):
     (corpus / "bad.txt.gz").write_bytes(b"no archive, and as long as the others are" * 20)
     assert estimate(source=corpus) == (2, None)

@@ -218,6 +218,15 @@ def test_inspect_reads_no_further_than_it_must(copied, inspect):
     assert "lost 'data/" in inspect("--limit=0", status=1).err
 
 
+def test_inspect_refuses_a_file_that_another_slice_has_written(copied, inspect):
+    one, *others = sorted(copied.glob("data/*"))
+    other = next(path for path in others if path.stat().st_size != one.stat().st_size)
+    one.write_bytes(other.read_bytes())
+    told = inspect("--limit=0", status=1).err
+    assert f"cannot read 'data/{one.name}', which a run wrote: expected " in told
+    assert "spanmill verify --repair" in told
+
+
 def test_inspect_chooses_documents_of_input_files(copied, finished, inspect):
     corpus = finished / "corpus"
     next(copied.glob("data/part-00000*")).unlink()

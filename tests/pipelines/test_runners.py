@@ -118,7 +118,8 @@ def job_service(tmp_path):
             subprocess.Popen(
                 [sys.executable, *program],
                 cwd=tmp_path,
-                env=environment,
+                # A pool finds the interpreter of its workers by itself.
+                env=environment if program[0] == "-m" else {**environment, "PATH": os.environ["PATH"]},
                 stdout=subprocess.DEVNULL,
                 stderr=told if program[0] != "-m" else subprocess.DEVNULL,
                 start_new_session=True,

@@ -55,6 +55,12 @@ class Draw:
     n_parts: int = 1
     source: str = ""
 
+    @property
+    def slice_at(self) -> tuple[str, int]:
+        """Where the slice begins that it lies in, file and row; places of the same slice hold the same documents."""
+        assert self.documents is not None
+        return self.source, self.documents.column("row")[0].as_py()
+
     def cut(self, n_bytes: int, rng: random.Random) -> tuple[pa.Table, int] | None:
         """Neighbouring documents from a random one on, one at least, and the bytes of their texts.
 

@@ -246,7 +246,7 @@ def fetch_model(reference: str, content: Sequence[str] = CONTENT) -> Path:
     if folder.exists():
         raise CheckpointError(f"expected a model folder at {reference!r}, found a file")
     if not _HUB_NAME.fullmatch(reference) or reference.startswith("."):
-        raise CheckpointError(f"expected a model folder at {reference!r}, found none; check the name of the model")
+        raise CheckpointError(f"expected a model folder at {reference!r}, found none; check the model (--model)")
     return _download_from_hub(reference, content)
 
 
@@ -376,7 +376,7 @@ def _download_from_hub(name: str, content: Sequence[str]) -> Path:
         reason = type(error).__name__
         raise CheckpointError(
             f"expected a model folder or hub name, found neither a folder {name!r} here nor a model of that name "
-            f"on the hub ({reason}); check the name of the model"
+            f"on the hub ({reason}); check the model (--model)"
         ) from error
 
 
@@ -390,7 +390,7 @@ def read_object(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
-            f"expected {path.name} in model {path.parent.name!r}, found none; check the name of the model"
+            f"expected {path.name} in model {path.parent.name!r}, found none; check the model (--model)"
         ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path.name} of model {path.parent.name!r}: {error}") from error
@@ -413,7 +413,7 @@ def refuse_unsafe(folder: Path, config: Mapping[str, Any]) -> None:
         raise CheckpointError(f"refused model {folder.name!r}: its config.json asks for remote code (auto_map)")
     if all(path.name == CRF_NAME for path in folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-        remedy = "; convert the weights to safetensors" if pickles else "; check the name of the model"
+        remedy = "; convert the weights to safetensors" if pickles else "; check the model (--model)"
         raise CheckpointError(
             f"expected *.safetensors in model {folder.name!r}, found {pickles or 'no weights'}{remedy}"
         )

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from schemas.annotations import ADAPTER_FIELD, PROBABILITIES_FIELD, annotation_schema, entity_column
 from schemas.receipts import Receipt
 from transforms.reuse.index import KeyIndex, SliceDigests
-from transforms.storage.commits import DATA, read_receipt
+from transforms.storage.commits import DATA, DamagedRecordError, read_receipt
 from transforms.storage.store import Store
 from transforms.storage.written import WrittenParquet
 from transforms.workers.threads import map_ahead
@@ -155,7 +155,7 @@ def _read_slice(store: Store, slice_id: str, schema: pa.Schema) -> pa.Table | No
         if (len(content), hashlib.sha256(content).hexdigest()) != (file["size_bytes"], file["sha256"]):
             raise ValueError("not what was committed")  # noqa: TRY301
         return _parse(content, schema, is_parquet=file["final"].endswith(".parquet"))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (DamagedRecordError, OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 
@@ -173,7 +173,7 @@ def _read_digests(store: Store, slice_id: str) -> list[str] | None:
                     digests: list[str] = WrittenParquet(raw).table(["digest"]).column("digest").to_pylist()
                     return digests
         raise ValueError("another size than was committed")  # noqa: TRY301
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (DamagedRecordError, OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 

@@ -9,6 +9,7 @@ that of a batch of rows, or of a slice in the flat layout with entities under th
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers, join_label
 from schemas.errors import StorageError
 from schemas.receipts import Receipt
-from transforms.storage.commits import DATA, DEAD
+from transforms.storage.commits import DATA, DEAD, REPAIR
 from transforms.storage.store import Store
 from transforms.storage.verification import digest_file
 from transforms.storage.written import WrittenParquet, explaining_damage
@@ -234,6 +235,9 @@ def _open_data(store: Store, file: Mapping[str, Any]) -> Iterator[Any]:
         except FileNotFoundError:
             continue
         with raw, explaining_damage(name):
+            if (size := raw.seek(0, os.SEEK_END)) != file["size_bytes"]:
+                raise ValueError(f"expected {file['size_bytes']} bytes, found {size}")
+            raw.seek(0)
             yield raw
         return
-    raise StorageError(f"lost {file['final']!r}: committed, but neither it nor {file['attempt']!r} exists")
+    raise StorageError(f"lost {file['final']!r}: committed, but neither it nor {file['attempt']!r} exists; {REPAIR}")

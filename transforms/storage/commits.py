@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from schemas.annotations import PROBABILITIES_FIELD, annotation_schema, entity_column, find_taggers, flat_schema
 from schemas.dead_letters import DEAD_LETTER_SCHEMA
 from schemas.errors import ConfigError, StorageError
-from schemas.manifest import dump_json
+from schemas.manifest import dump_json, explain_json
 from schemas.receipts import Receipt, Tally
 from schemas.slices import Slice
 from transforms.storage.store import Store
@@ -35,14 +35,35 @@ from transforms.workers.threads import map_ahead
 COMMITS, ATTEMPTS, CLAIMS, DATA, DEAD = "_commits", "_attempts", "_claims", "data", "dead"
 OUTPUT_FORMATS = ("parquet", "jsonl")
 LAYOUTS = ("document", "flat")
+REPAIR = "spanmill verify --repair annotates the slice anew"
+
+
+class DamagedRecordError(StorageError):
+    """A commit record is no receipt.
+
+    Args:
+      name: where it lies.
+      found: what is there.
+    """
+
+    def __init__(self, name: str, found: str) -> None:
+        super().__init__(f"expected a commit record in {name!r}, found {found}; {REPAIR}")
+        self.found = found
 
 
 def read_receipt(store: Store, slice_id: str) -> Receipt | None:
-    """The receipt of a committed slice, or None."""
+    """The receipt of a committed slice, or None.
+
+    Raises:
+      DamagedRecordError: the commit record is no receipt.
+    """
+    name = f"{COMMITS}/{slice_id}"
     try:
-        return Receipt.from_json(json.loads(store.read(f"{COMMITS}/{slice_id}")))
+        return Receipt.from_json(json.loads(store.read(name)))
     except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedRecordError(name, explain_json(error)) from error
 
 
 def publish_slice(store: Store, receipt: Receipt) -> None:

@@ -21,7 +21,7 @@ from schemas.manifest import Manifest
 from schemas.receipts import Receipt
 from schemas.slices import FileRef, Slice, display_uri
 from schemas.tables import FileTable, SliceTable, name_array
-from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
+from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, REPAIR, publish_slice, read_receipt
 from transforms.storage.manifests import SUCCESS, OutputFiles, put_manifest
 from transforms.storage.plans import (
     current_files,
@@ -241,7 +241,7 @@ def _settle(store: Store, slice_: Slice) -> Receipt:
     publish_slice(store, receipt)
     for file in receipt.files:
         if (size := store.size(file["final"])) != file["size_bytes"]:
-            raise ManifestError(f"expected {file['size_bytes']} bytes in {file['final']!r}, found {size}")
+            raise ManifestError(f"expected {file['size_bytes']} bytes in {file['final']!r}, found {size}; {REPAIR}")
     return receipt
 
 

@@ -18,7 +18,7 @@ from schemas.errors import StorageError
 from schemas.manifest import explain_json
 from schemas.receipts import Receipt
 from schemas.slices import Slice
-from transforms.storage.commits import COMMITS, DATA, DEAD, read_receipt
+from transforms.storage.commits import COMMITS, DATA, DEAD, DamagedRecordError, read_receipt
 from transforms.storage.manifests import MANIFEST, SUCCESS, OutputFiles, read_outputs
 from transforms.storage.store import Store
 
@@ -44,8 +44,8 @@ def find_receipt(store: Store, slice_: Slice) -> tuple[Receipt | None, list[Find
     name = f"{COMMITS}/{slice_.slice_id}"
     try:
         receipt = read_receipt(store, slice_.slice_id)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return None, [Finding(name, f"expected a commit record, found {explain_json(error)}")]
+    except DamagedRecordError as error:
+        return None, [Finding(name, f"expected a commit record, found {error.found}")]
     if receipt is None:
         return None, []
     told = receipt.tally.documents + receipt.tally.dead_rows

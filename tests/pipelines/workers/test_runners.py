@@ -17,7 +17,7 @@ SERVED = [*PORTABLE, "--job_endpoint=localhost:8099"]
         (PORTABLE, "a job server's --job_endpoint HOST:PORT with --runner=PortableRunner, found none"),
         ([*PORTABLE, "--job_endpoint=flink"], "found 'flink'"),
         (SERVED, "found none, which asks for Docker; say so if it is meant"),
-        ([*SERVED, "--environment_type=LOOPBAK"], "'LOOPBACK', .*, found 'LOOPBAK'"),
+        ([*SERVED, "--environment_type=LOOPBAK"], "LOOPBACK, PROCESS .*, found 'LOOPBAK'"),
         ([*SERVED, "--environment_type=EXTERNAL"], "a worker pool's --environment_config HOST:PORT .*, found none"),
         ([*SERVED, "--environment_type=EXTERNAL", "--environment_config=pool"], "found 'pool'"),
     ],

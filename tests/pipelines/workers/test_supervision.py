@@ -1,5 +1,6 @@
 """Workers that die or hang are replaced, what harms them is a dead letter, and none is left behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -209,27 +210,48 @@ def test_a_runner_of_ours_is_given_no_workers_of_its_own(flags, kept):
     assert without_local_workers(flags) == kept
 
 
-def _listening():
-    """Local addresses of sockets that listen, out of what the kernel tells."""
+def _listening(mark):
+    """Local addresses of sockets that listen, of processes that have a mark in their environment."""
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    return {(fields[1], fields[9]) for fields in lines if fields[3] == "0A"}
+    addresses = {f"socket:[{fields[9]}]": fields[1] for fields in lines if fields[3] == "0A"}
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        files = []
+        with contextlib.suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes():
+                files = list((process / "fd").iterdir())
+        for file in files:
+            with contextlib.suppress(OSError):
+                found.add(addresses.get(str(file.readlink()), ""))
+    return found - {""}
+
+
+def test_a_socket_that_listens_is_seen():
+    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    environment = {**os.environ, "SPANMILL_TEST": "heard"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as server:
+        port = int(server.stdout.readline())
+        assert _listening("SPANMILL_TEST=heard") == {f"0100007F:{port:04X}"}
+        server.stdin.write("\n")
 
 
 def test_a_run_listens_nowhere(corpus, tmp_path, tiny_checkpoint):
     command = [sys.executable, "-m", "pipelines", "annotate", "--no-progress", "--slice-size=600", "--workers=2"]
-    before = _listening()
+    mark = f"SPANMILL_TEST={tmp_path}"
     run = subprocess.Popen(
         [*command, "--input", str(corpus), "--output", str(tmp_path / "out"), "--model", str(tiny_checkpoint)],
         cwd=ROOT,
+        env={**os.environ, "SPANMILL_TEST": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     seen = set()
     while run.poll() is None:
-        seen |= _listening()
+        seen |= _listening(mark)
         time.sleep(0.02)
     with run.stderr as error:
         assert run.returncode == 0, error.read()
-    assert not seen - before
+    assert not seen
     assert (run_folder(tmp_path / "out") / "_SUCCESS").exists()

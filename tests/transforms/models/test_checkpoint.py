@@ -85,7 +85,7 @@ def test_find_checkpoint_names_the_model_whose_tokenizer_it_cannot_read(folder, 
 
 
 def test_find_checkpoint_names_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(CheckpointError, match="check the name of the model"):
+    with pytest.raises(CheckpointError, match="check the model"):
         find_checkpoint(str(tmp_path / "nowhere"))
 
 

@@ -51,6 +51,13 @@ def test_probabilities_are_packed_byte_by_byte_and_read_back_as_they_were(memory
     assert "RLE_DICTIONARY" in encodings["digest"], "others are as they were"
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff"])
+def test_a_record_that_is_no_receipt_is_named_with_a_remedy(store, content):
+    store.put("_commits/abc", content)
+    with pytest.raises(StorageError, match=r"expected a commit record in '_commits/abc', found .*; spanmill verify"):
+        read_receipt(store, "abc")
+
+
 def test_commit_returns_the_receipt_that_is_stored(store, make_slice, make_writer):
     slice_ = make_slice(rows=3)
     receipt = make_writer(store, slice_, attempts=4).commit()

@@ -118,7 +118,7 @@ def _find_path(reference: str) -> Path:
         if path.is_file():
             return path
         if not (named := _HUB_FILE.fullmatch(reference)):
-            raise CheckpointError(f"expected a GGUF file at {reference!r}, found none; check the name of the model")
+            raise CheckpointError(f"expected a GGUF file at {reference!r}, found none; check the model (--model)")
         return _download_file(named["repository"], named["file"])
     folder = fetch_model(reference, _LANGUAGE_CONTENT)
     if any(folder.glob("*.safetensors")):
@@ -139,7 +139,7 @@ def _download_file(repository: str, name: str) -> Path:
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise CheckpointError(
             f"expected a GGUF file, found neither {repository + '/' + name!r} here nor a file of that name on the hub "
-            f"({type(error).__name__}); check the name of the model"
+            f"({type(error).__name__}); check the model (--model)"
         ) from error
 
 

@@ -107,7 +107,7 @@ def test_a_config_that_does_not_fit_the_weights_is_told_when_they_are_loaded(fol
 def test_what_is_not_there_is_named(reference, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(CheckpointError, match=rf"at '{reference}', found none; check the name of the model"):
+    with pytest.raises(CheckpointError, match=rf"at '{reference}', found none; check the model"):
         find_language_checkpoint(reference)
 
 
