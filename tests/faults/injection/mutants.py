@@ -296,12 +296,10 @@ def links_followed(files, _):
 def nothing_is_fine(files, _):
     """Patterns that match nothing are an empty corpus."""
 
-    def around(list_files, patterns, **options):
-        with contextlib.suppress(files.ConfigError):
-            return list_files(patterns, **options)
-        return []
+    def around(scan_files, patterns, **options):
+        return scan_files(patterns, **{**options, "allow_none": True})
 
-    wrap(files, "list_files", around)
+    wrap(files, "scan_files", around)
 
 
 def utf8_replaced(documents, _):
