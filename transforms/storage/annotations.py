@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 from schemas.annotations import ENTITY_TYPE, entity_column, find_taggers, join_label
 from schemas.errors import StorageError
 from schemas.receipts import Receipt
-from transforms.storage.commits import DATA, DEAD, REPAIR
+from transforms.storage.commits import DATA, DEAD
 from transforms.storage.store import Store
 from transforms.storage.verification import digest_file
-from transforms.storage.written import WrittenParquet, explaining_damage
+from transforms.storage.written import REPAIR, WrittenParquet, explaining_damage
 
 _BATCH_ROWS, _COPIED_ROWS = 1024, 8192
 _COLUMNS = ("id", "source", "row", "digest", "is_below", "tagger", "windows", "tokens")

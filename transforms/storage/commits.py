@@ -30,12 +30,12 @@ from schemas.manifest import dump_json, explain_json
 from schemas.receipts import Receipt, Tally
 from schemas.slices import Slice
 from transforms.storage.store import Store
+from transforms.storage.written import REPAIR
 from transforms.workers.threads import map_ahead
 
 COMMITS, ATTEMPTS, CLAIMS, DATA, DEAD = "_commits", "_attempts", "_claims", "data", "dead"
 OUTPUT_FORMATS = ("parquet", "jsonl")
 LAYOUTS = ("document", "flat")
-REPAIR = "spanmill verify --repair annotates the slice anew"
 
 
 class DamagedRecordError(StorageError):
@@ -91,7 +91,7 @@ def retire_slices(store: Store, slices: Iterable[Slice], output_format: str) -> 
         for folder in (DATA, DEAD):
             store.delete(_final_name(slice_, folder, output_format))
         store.delete(f"{COMMITS}/{slice_.slice_id}")
-        for name in claims[slice_.slice_id]:
+        for name in claims.get(slice_.slice_id, ()):
             store.delete(name)
 
     for _ in map_ahead(retire, slices):

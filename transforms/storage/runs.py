@@ -21,7 +21,7 @@ from schemas.manifest import Manifest
 from schemas.receipts import Receipt
 from schemas.slices import FileRef, Slice, display_uri
 from schemas.tables import FileTable, SliceTable, name_array
-from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, REPAIR, publish_slice, read_receipt
+from transforms.storage.commits import ATTEMPTS, COMMITS, DATA, DEAD, publish_slice, read_receipt
 from transforms.storage.manifests import SUCCESS, OutputFiles, put_manifest
 from transforms.storage.plans import (
     current_files,
@@ -34,6 +34,7 @@ from transforms.storage.plans import (
 )
 from transforms.storage.store import Store, open_store
 from transforms.storage.work import sweep_work
+from transforms.storage.written import REPAIR
 from transforms.workers.threads import map_ahead
 
 LEAST_SLICE_BYTES, MOST_SLICE_BYTES = 512 << 10, 64 << 20

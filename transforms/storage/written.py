@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 from schemas.errors import StorageError
 from transforms.storage.store import Store
 
+REPAIR = "spanmill verify --repair annotates it anew"
+"""What to do about a slice whose files or record are not what was committed."""
+
 _REFUSALS = (ConnectionError, PermissionError, TimeoutError)
 """Which some stores raise without a number; they say nothing about the file."""
 
@@ -79,5 +82,5 @@ def explaining_damage(name: str) -> Iterator[None]:
         # The system's errors have a number, those of decoders have none; a file that is lost is damage too.
         is_refused = isinstance(error, _REFUSALS) or getattr(error, "errno", None) is not None
         is_damaged = isinstance(error, FileNotFoundError) or not is_refused
-        remedy = "; spanmill verify --repair annotates it anew" if is_damaged else ""
+        remedy = f"; {REPAIR}" if is_damaged else ""
         raise StorageError(f"cannot read {name!r}, which a run wrote: {error}{remedy}") from error
